@@ -66,6 +66,7 @@ def bootstrap(words):
             venv.create(home, with_pip=True, clear=True)
         except (OSError, subprocess.CalledProcessError) as error:
             return stop(f"could not create a virtual environment in {home}: {error}")
+        os.environ.setdefault("PIP_DISABLE_PIP_VERSION_CHECK", "1")
         say("[2/2] Installing the task runner, nox (about ten seconds, the first time only) ...")
         if subprocess.call([python, "-m", "pip", "install", "--quiet", "nox>=2025.2.9"]):
             return stop("pip could not install nox. Its message is above: is a package index reachable?")
@@ -127,6 +128,7 @@ PROJECT = nox.project.load_toml(Path(ROOT) / "pyproject.toml")
 
 nox.needs_version = ">=2025.2.9"
 nox.options.sessions = ["lint", "types", "imports", "tests"]
+nox.options.default_venv_backend = "virtualenv"
 nox.options.reuse_venv = "yes"
 nox.options.error_on_missing_interpreters = False  # CI=true would switch it on
 
