@@ -257,6 +257,7 @@ def standard(session: nox.Session) -> None:
 def docs(session: nox.Session) -> None:
     """The documentation, strictly, and the changelog fragments (`-- serve` to read it while writing)."""
     install(session, "mkdocs", groups=("docs",))
+    session.env["NO_MKDOCS_2_WARNING"] = "1"  # a page of advertisement in every build
     if session.posargs:
         session.run("mkdocs", *session.posargs)
         return
