@@ -1,0 +1,61 @@
+"""The one expected to answer soonest: recent latency, times the calls ahead of yours.
+
+Finagle's PeakEwma (`com.twitter.finagle.loadbalancer.PeakEwma`), as in tower and linkerd. The
+average itself is kept by the pool's members: a sample above it replaces it at once, one below decays
+in, so that an endpoint that turns slow is known after one answer and forgiven slowly.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import exp, inf
+from random import Random
+from typing import Any
+
+from langchain_cluster.balancer.two import two_of
+from langchain_cluster.errors import ConfigError
+from langchain_cluster.model.call import Request
+
+
+class PeakEwma:
+    """Of two candidates the one with the lower cost = latency * (in flight + 1) / weight.
+
+    Args:
+        decay: seconds for an old latency to lose 63 % of its weight, > 0.
+    """
+
+    name = "peak_ewma"
+
+    def __init__(self, decay: float = 10.0) -> None:
+        if not decay > 0:
+            raise ConfigError(f"decay {decay!r} is not a number of seconds > 0", key="balancer.decay")
+        self.decay = decay
+
+    def pick(self, candidates: Sequence[Any], request: Request, now: float, rng: Random) -> Any:
+        """The cheaper of two, or of all when there are at most three."""
+        best, *others = two_of(candidates, rng)
+        if others:
+            lowest = self.cost(best, now)
+            for other in others:
+                cost = self.cost(other, now)
+                if cost < lowest:
+                    best, lowest = other, cost
+        return best
+
+    def cost(self, member: Any, now: float) -> float:
+        """Expected seconds until `member` would answer, for its weight.
+
+        Without history the first call is free and a second infinitely dear: exactly one probe goes
+        out until it answers. The latency fades while nobody asks, or one failure would last for ever.
+        """
+        latency: float = member.ewma_seconds
+        if latency <= 0.0:
+            return inf if member.in_flight else 0.0
+        idle = now - member.ewma_at
+        if idle > 0.0:
+            latency *= exp(-idle / self.decay)
+        cost: float = latency * (member.in_flight + 1) / member.weight
+        return cost
+
+    def __repr__(self) -> str:
+        return f"PeakEwma(decay={self.decay:g})"

@@ -1,0 +1,30 @@
+"""A balancer by its name. Third-party ones are found by entry point in `langchain_cluster.plugins`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from langchain_cluster.balancer.peak_ewma import PeakEwma
+from langchain_cluster.balancer.power_of_two import PowerOfTwo
+from langchain_cluster.balancer.round_robin import RoundRobin
+from langchain_cluster.errors import PluginError
+from langchain_cluster.ports import Balancer
+
+BALANCERS: dict[str, Callable[[], Balancer]] = {
+    kind.name: kind for kind in (PeakEwma, PowerOfTwo, RoundRobin)
+}
+
+
+def balancer_named(given: str | Balancer) -> Balancer:
+    """The balancer itself, or a new one of that name.
+
+    Raises:
+        PluginError: an unknown name, or something that is no balancer.
+    """
+    if isinstance(given, str):
+        if given not in BALANCERS:
+            raise PluginError("balancer", given, list(BALANCERS))
+        return BALANCERS[given]()
+    if not callable(getattr(given, "pick", None)):
+        raise PluginError("balancer", repr(given), list(BALANCERS))
+    return given

@@ -1,0 +1,61 @@
+"""Why a budget and not only a maximum of retries?
+
+Three tries per call sounds modest, and triples the load on a provider at the very moment it has none
+to spare. A budget bounds what all calls together add: extras (retries, later hedges) are paid from a
+bucket that only first tries fill. When a few calls fail, all of them may be retried; when all fail,
+one in five may. Finagle's RetryBudget, tower's Budget.
+"""
+
+from __future__ import annotations
+
+from threading import Lock
+
+WINDOW = 10.0  # seconds a deposit is remembered
+MIN_PER_SECOND = 3.0  # so that a pool with hardly any traffic can retry at all
+_SLOTS = 10
+
+
+class RetryBudget:
+    """How many extra attempts may be made now.
+
+    Args:
+        ratio: extras per call, on average, over `WINDOW` seconds; >= 0.
+        now: the time it starts at, seconds.
+    """
+
+    __slots__ = ("_calls", "_lock", "_spent", "_tick", "ratio")
+
+    def __init__(self, ratio: float, now: float) -> None:
+        self.ratio = ratio
+        self._lock = Lock()
+        self._tick = self._tick_of(now)
+        self._calls = [0] * _SLOTS
+        self._spent = [0] * _SLOTS
+
+    @staticmethod
+    def _tick_of(now: float) -> int:
+        return int(now * _SLOTS // WINDOW)
+
+    def _forget_old(self, now: float) -> int:
+        tick = self._tick_of(now)
+        for missed in range(self._tick + 1, min(tick, self._tick + _SLOTS) + 1):
+            self._calls[missed % _SLOTS] = self._spent[missed % _SLOTS] = 0
+        self._tick = max(tick, self._tick)
+        return self._tick % _SLOTS
+
+    def deposit(self, now: float) -> None:
+        """A call begins. Its retries do not deposit, or failing would pay for more failing."""
+        with self._lock:
+            self._calls[self._forget_old(now)] += 1
+
+    def withdraw(self, now: float) -> bool:
+        """Take one extra attempt; False when there is none left."""
+        with self._lock:
+            place = self._forget_old(now)
+            if sum(self._spent) + 1 > sum(self._calls) * self.ratio + MIN_PER_SECOND * WINDOW:
+                return False
+            self._spent[place] += 1
+            return True
+
+    def __repr__(self) -> str:
+        return f"<RetryBudget {sum(self._spent)} extras for {sum(self._calls)} calls in {WINDOW:g} s>"

@@ -1,0 +1,82 @@
+"""Single flight: of identical questions in flight one is asked, the others wait for its answer.
+
+Nothing waits here. Who joins a flight leaves a callback; the drivers turn it into a blocked thread or
+a suspended task.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from threading import Lock
+
+
+class Flight:
+    """One question that somebody is asking.
+
+    Attributes:
+        landed: whether it is over.
+        raw: the encoded answer, None when there is none to share.
+        error: what the leader's call failed with, None when it did not fail or was abandoned.
+        streaming: whether the leader hands its answer out bit by bit, at its consumer's pace.
+    """
+
+    __slots__ = ("_lock", "_waiting", "error", "landed", "raw", "streaming")
+
+    def __init__(self, *, streaming: bool) -> None:
+        self.landed = False
+        self.raw: bytes | None = None
+        self.error: BaseException | None = None
+        self.streaming = streaming
+        self._lock = Lock()
+        self._waiting: list[Callable[[], None]] = []
+
+    def subscribe(self, tell: Callable[[], None]) -> None:
+        """Call `tell` once when the flight lands, at once if it has."""
+        with self._lock:
+            if not self.landed:
+                self._waiting.append(tell)
+                return
+        tell()
+
+    def unsubscribe(self, tell: Callable[[], None]) -> None:
+        """Whoever waited has left."""
+        with self._lock:
+            if tell in self._waiting:
+                self._waiting.remove(tell)
+
+    def land(self, raw: bytes | None, error: BaseException | None) -> None:
+        """The leader is done; everybody is told."""
+        with self._lock:
+            self.raw, self.error, self.landed = raw, error, True
+            waiting, self._waiting = self._waiting, []
+        for tell in waiting:
+            tell()
+
+
+class Flights:
+    """All questions being asked now, by key."""
+
+    __slots__ = ("_lock", "_under_way")
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._under_way: dict[str, Flight] = {}
+
+    def join(self, key: str, *, streaming: bool = False) -> tuple[Flight, bool]:
+        """(the flight, whether the caller leads it). A leader must call `land`, whatever happens."""
+        with self._lock:
+            flight = self._under_way.get(key)
+            if flight is not None:
+                return flight, False
+            flight = self._under_way[key] = Flight(streaming=streaming)
+            return flight, True
+
+    def land(self, key: str, flight: Flight, *, raw: bytes | None, error: BaseException | None) -> None:
+        """The leader's call has ended: with an answer to share, with an error, or abandoned (neither)."""
+        with self._lock:
+            if self._under_way.get(key) is flight:
+                del self._under_way[key]
+        flight.land(raw, error)
+
+    def __len__(self) -> int:
+        return len(self._under_way)

@@ -1,0 +1,1 @@
+"""Values: endpoints, calls, verdicts, events. No behaviour beyond their own arithmetic."""

@@ -1,0 +1,246 @@
+"""What is asked, what came back, and who is blamed for it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Any
+
+from langchain_cluster.model.endpoint import Endpoint, Price, Role
+
+_NOTHING: Mapping[str, Any] = MappingProxyType({})
+
+
+class Verdict(StrEnum):
+    """What an attempt's end means for its endpoint and for the call.
+
+    | verdict    | blames the endpoint  | next                                                        |
+    |------------|----------------------|-------------------------------------------------------------|
+    | OK         | no                   | done                                                        |
+    | TRANSIENT  | yes                  | elsewhere at once                                           |
+    | THROTTLED  | no, cools down       | elsewhere at once, else wait within the deadline            |
+    | CONFIG     | opens at once        | elsewhere                                                   |
+    | OVERFLOW   | no                   | only where the window is larger, else raise                 |
+    | CALLER     | no                   | raise                                                       |
+    | STALE_LOOP | no                   | the same endpoint again, bounded                            |
+    | ABANDONED  | no                   | nothing: cancelled, the consumer left, a hedge lost         |
+    """
+
+    OK = "ok"
+    TRANSIENT = "transient"
+    THROTTLED = "throttled"
+    CONFIG = "config"
+    OVERFLOW = "overflow"
+    CALLER = "caller"
+    STALE_LOOP = "stale_loop"
+    ABANDONED = "abandoned"
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens of one answer; `cached_tokens` is the part of the input the endpoint had computed before."""
+
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cached_tokens: int = 0
+
+    def cost(self, price: Price) -> float:
+        """USD for these tokens at `price`."""
+        cached_price = price.input if price.cached_input is None else price.cached_input
+        fresh = max(0, self.input_tokens - self.cached_tokens)
+        return (
+            fresh * price.input + self.cached_tokens * cached_price + self.output_tokens * price.output
+        ) / 1e6
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One logical call, as routing and balancing see it.
+
+    Args:
+        key: affinity; calls with one key stay on one endpoint where the balancer can do that.
+        role: what is asked for.
+        tags: labels an endpoint must carry, all of them.
+        zone: preferred zone. tier: demanded tier. model: demanded value of the metadata key "model".
+        tenant: whose call this is; part of every cache key.
+        agent: name of the agent that asks, for policy and traces.
+        priority: "critical", "normal" or "sheddable".
+        needs: capabilities an endpoint must not be known to lack ("tools", "vision", ...).
+        payload: what the endpoint is given; opaque to every decision.
+        fingerprint: digest of all that determines the answer but the model; None: not cacheable.
+    """
+
+    key: str | None = None
+    role: Role = Role.LLM
+    tags: frozenset[str] = frozenset()
+    zone: str | None = None
+    tier: str | None = None
+    model: str | None = None
+    tenant: str | None = None
+    agent: str | None = None
+    priority: str = "normal"
+    needs: frozenset[str] = frozenset()
+    payload: Any = None
+    fingerprint: str | None = None
+
+    @property
+    def particular(self) -> bool:
+        """Whether some endpoints may not serve this request."""
+        return bool(
+            self.tags or self.tier or self.model or self.needs or self.role is not Role.LLM
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How long parts of one attempt may take, seconds; None: unbounded. `until` is an absolute time."""
+
+    until: float | None = None
+    connect: float | None = None
+    first_token: float | None = None
+    idle: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One try of one request on one endpoint; `number` counts from 1 within the call."""
+
+    number: int
+    endpoint: Endpoint
+    request: Request
+    limits: Limits
+    inline: bool = False  # answers without blocking: the blocking driver may run it in place
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How an attempt ended. A value: what an endpoint did wrong is never thrown between decisions.
+
+    Args:
+        verdict: see `Verdict`.
+        seconds: from asking to the end. first_token_seconds: to the first token, if streamed.
+        value: the answer. error: what was raised. reason: one short clause for notes and events.
+        retry_after: seconds the endpoint asked to be left alone.
+        status: HTTP status, if there was one.
+        storable: whether an OK answer may be cached: it is whole, and not cut at a limit or filtered.
+    """
+
+    verdict: Verdict
+    seconds: float = 0.0
+    first_token_seconds: float | None = None
+    usage: Usage | None = None
+    value: Any = None
+    error: BaseException | None = None
+    reason: str = ""
+    retry_after: float | None = None
+    status: int | None = None
+    storable: bool = True
+
+    @classmethod
+    def ok(
+        cls,
+        *,
+        seconds: float = 0.0,
+        first_token_seconds: float | None = None,
+        usage: Usage | None = None,
+        value: Any = None,
+        storable: bool = True,
+    ) -> Outcome:
+        """A complete answer."""
+        return cls(Verdict.OK, seconds, first_token_seconds, usage, value, storable=storable)
+
+    @classmethod
+    def failed(
+        cls, error: BaseException | str | None = None, *, seconds: float = 0.0, status: int | None = None
+    ) -> Outcome:
+        """The endpoint's fault, and it may pass."""
+        return cls._bad(Verdict.TRANSIENT, error, seconds=seconds, status=status)
+
+    @classmethod
+    def throttled(
+        cls,
+        retry_after: float | None = None,
+        *,
+        error: BaseException | str | None = None,
+        seconds: float = 0.0,
+        status: int | None = 429,
+    ) -> Outcome:
+        """The endpoint is well and asks to be left alone for `retry_after` seconds."""
+        outcome = cls._bad(Verdict.THROTTLED, error or "throttled", seconds=seconds, status=status)
+        return replace(outcome, retry_after=retry_after)
+
+    @classmethod
+    def misconfigured(
+        cls, error: BaseException | str | None = None, *, seconds: float = 0.0, status: int | None = None
+    ) -> Outcome:
+        """The endpoint cannot work until somebody acts: a bad key, an unknown model, no quota left."""
+        return cls._bad(Verdict.CONFIG, error, seconds=seconds, status=status)
+
+    @classmethod
+    def rejected(cls, error: BaseException | str | None = None, *, seconds: float = 0.0) -> Outcome:
+        """The caller's fault: the same question fails everywhere."""
+        return cls._bad(Verdict.CALLER, error, seconds=seconds)
+
+    @classmethod
+    def abandoned(cls, *, seconds: float = 0.0) -> Outcome:
+        """Nobody waited for the end; it says nothing about the endpoint."""
+        return cls(Verdict.ABANDONED, seconds, reason="abandoned")
+
+    @classmethod
+    def _bad(
+        cls, verdict: Verdict, error: BaseException | str | None, *, seconds: float, status: int | None = None
+    ) -> Outcome:
+        if error is None or isinstance(error, str):
+            error = RuntimeError(error or verdict.value)
+        reason = str(error) or type(error).__name__
+        return cls(verdict, seconds, error=error, reason=reason[:200], status=status)
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptReport:
+    """What users see of one attempt: in notes, in `ClusterExhausted.attempts`, in events."""
+
+    number: int
+    endpoint: str
+    verdict: Verdict
+    seconds: float
+    reason: str
+    error: BaseException | None = None
+
+    def __str__(self) -> str:
+        return f"attempt {self.number} on {self.endpoint}: {self.reason} after {self.seconds:.1f} s"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """How a call ended well.
+
+    `source` is where the value came from: "miss" (an endpoint), a cache layer's name, or "off" (an
+    endpoint, no cache asked). `cost` is in USD, None without a price.
+    """
+
+    value: Any
+    source: str
+    endpoint: str | None = None
+    tier: str = "default"
+    attempts: int = 0
+    hedged: bool = False
+    seconds: float = 0.0
+    cost: float | None = None
+    usage: Usage | None = None
+    delivered: bool = False  # its chunks were handed out already
+    storable: bool = True  # it may be cached
+
+    def as_metadata(self) -> dict[str, Any]:
+        """What `message.response_metadata["cluster"]` holds."""
+        return {
+            "endpoint": self.endpoint,
+            "attempts": self.attempts,
+            "cache": self.source,
+            "tier": self.tier,
+            "hedged": self.hedged,
+            "seconds": self.seconds,
+            "cost_usd": self.cost,
+        }

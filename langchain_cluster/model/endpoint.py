@@ -1,0 +1,231 @@
+"""Who can be asked: an endpoint as the user or a registry describes it. Its live state is a `Member`."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, fields
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Any
+
+from langchain_cluster.errors import ConfigError
+
+_USERINFO = re.compile(r"//[^/@\s]*@")
+_NOTHING: Mapping[str, str] = MappingProxyType({})
+
+
+class EndpointStatus(StrEnum):
+    """ONLINE takes calls; BUSY and OFFLINE take none; DRAINING finishes what it has."""
+
+    ONLINE = "online"
+    OFFLINE = "offline"
+    BUSY = "busy"
+    DRAINING = "draining"
+
+
+class Role(StrEnum):
+    """What an endpoint can be asked for."""
+
+    LLM = "llm"
+    EMBEDDING = "embedding"
+    RETRIEVAL = "retrieval"
+    CACHE = "cache"
+
+
+def _is_number(value: object, kind: type = object) -> bool:
+    """Whether `value` is an int or a float (True is neither) and of `kind`."""
+    return isinstance(value, int | float) and isinstance(value, kind) and not isinstance(value, bool)
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str) and bool(value.strip())
+
+
+def _not_negative(owner: object, where: str) -> None:
+    for spec in fields(owner):  # type: ignore[arg-type]
+        value = getattr(owner, spec.name)
+        if value is None:
+            continue
+        if not _is_number(value) or math.isnan(value) or value < 0:
+            raise ConfigError(f"{value!r} is not a number >= 0", key=f"{where}.{spec.name}")
+
+
+@dataclass(frozen=True, slots=True)
+class Capacity:
+    """What an endpoint can bear at most; None means unknown or unbounded.
+
+    `max_connections` calls at once, `max_rpm` calls and `max_tpm` tokens a minute, `max_memory_mb` MiB.
+    """
+
+    max_connections: int | None = None
+    max_rpm: int | None = None
+    max_tpm: int | None = None
+    max_memory_mb: float | None = None
+
+    def __post_init__(self) -> None:
+        _not_negative(self, "capacity")
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """What an endpoint last reported of itself; None means it does not report that.
+
+    `connections` open, `qps` calls a second, `memory_mb` MiB, `cpu_percent` and `gpu_cache_percent`
+    0-100, `queued` calls that wait inside it.
+    """
+
+    connections: int | None = None
+    qps: float | None = None
+    memory_mb: float | None = None
+    cpu_percent: float | None = None
+    gpu_cache_percent: float | None = None
+    queued: int | None = None
+
+    def __post_init__(self) -> None:
+        _not_negative(self, "load")
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """USD per million tokens; `cached_input` falls back to `input`."""
+
+    input: float = 0.0
+    output: float = 0.0
+    cached_input: float | None = None
+
+    def __post_init__(self) -> None:
+        _not_negative(self, "price")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Endpoint:
+    """One thing that can answer.
+
+    Args:
+        id: unique in its pool; also its name in traces, errors and tables.
+        model: a LangChain chat model (or a binding of one). None in pools that only balance.
+        url: where it is, for health checks and traces; userinfo never shows in a repr.
+        weight: share relative to the others, >= 0; 0 means never picked.
+        zone, tier: free labels; a request may prefer or demand them.
+        roles: what it can be asked for.
+        tags: free labels; a request may demand them.
+        metadata: anything else a registry knows, text to text.
+        capacity, price: see `Capacity` and `Price`.
+        priority: level, 0 is asked first; a higher level only when the ones below cannot carry the load.
+        quota_group: endpoints that share one provider quota cool down together on a 429.
+        identity: endpoints with one identity may answer for each other from the cache. By default it
+            is derived from the model's provider, name and sampling parameters.
+        context_window: tokens, None if unknown.
+        capabilities: any of "tools", "vision", "structured_output", "prefill"; None means unknown,
+            which never excludes it.
+
+    Raises:
+        ConfigError: an empty id, a negative, infinite or NaN weight, a value of the wrong type.
+    """
+
+    id: str
+    model: Any = field(default=None, repr=False)
+    url: str | None = field(default=None, kw_only=True)
+    weight: float = field(default=1.0, kw_only=True)
+    zone: str | None = field(default=None, kw_only=True)
+    tier: str = field(default="default", kw_only=True)
+    roles: frozenset[Role] = field(default=frozenset({Role.LLM}), kw_only=True)
+    tags: frozenset[str] = field(default=frozenset(), kw_only=True)
+    metadata: Mapping[str, str] = field(default_factory=lambda: _NOTHING, kw_only=True)
+    capacity: Capacity = field(default=Capacity(), kw_only=True)
+    price: Price | None = field(default=None, kw_only=True)
+    priority: int = field(default=0, kw_only=True)
+    quota_group: str | None = field(default=None, kw_only=True)
+    identity: str | None = field(default=None, kw_only=True)
+    context_window: int | None = field(default=None, kw_only=True)
+    capabilities: frozenset[str] | None = field(default=None, kw_only=True)
+
+    def __post_init__(self) -> None:
+        if not _is_text(self.id):
+            raise ConfigError(f"an endpoint's id is a text that is not empty, not {self.id!r}", key="endpoint.id")
+        where = f"endpoint {self.id!r}"
+        if not _is_number(self.weight) or not math.isfinite(self.weight) or self.weight < 0:
+            raise ConfigError(f"weight {self.weight!r} is not a finite number >= 0", key=where)
+        if not _is_number(self.priority, int) or self.priority < 0:
+            raise ConfigError(f"priority {self.priority!r} is not an integer >= 0", key=where)
+        for name in ("url", "zone", "quota_group", "identity"):
+            value = getattr(self, name)
+            if value is not None and not isinstance(value, str):
+                raise ConfigError(f"{name} {value!r} is not a text", key=where)
+        if not isinstance(self.tier, str):
+            raise ConfigError(f"tier {self.tier!r} is not a text", key=where)
+        window = self.context_window
+        if window is not None and (not _is_number(window, int) or window <= 0):
+            raise ConfigError(f"context_window {window!r} is not an integer > 0 (tokens)", key=where)
+        settle = object.__setattr__  # the value is frozen from here on
+        settle(self, "weight", float(self.weight))
+        settle(self, "roles", frozenset(_role(role, where) for role in _labels(self.roles, where, "roles")))
+        settle(self, "tags", frozenset(_labels(self.tags, where, "tags")))
+        if self.capabilities is not None:
+            settle(self, "capabilities", frozenset(_labels(self.capabilities, where, "capabilities")))
+        if not isinstance(self.capacity, Capacity):
+            raise ConfigError(f"capacity {self.capacity!r} is not a Capacity", key=where)
+        if self.price is not None and not isinstance(self.price, Price):
+            raise ConfigError(f"price {self.price!r} is not a Price", key=where)
+        if not isinstance(self.metadata, Mapping):
+            raise ConfigError(f"metadata {self.metadata!r} is not a mapping", key=where)
+        settle(self, "metadata", MappingProxyType(dict(self.metadata)))
+
+    def same_place(self, other: Endpoint) -> bool:
+        """Whether `other` is the same thing re-described, so that its load and history still hold."""
+        return self.url == other.url and self.model is other.model
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Endpoint):
+            return NotImplemented
+        return self.model is other.model and all(
+            getattr(self, name) == getattr(other, name) for name in _COMPARED
+        )
+
+    def __hash__(self) -> int:
+        return hash(self.id)
+
+    def __repr__(self) -> str:
+        parts = [repr(self.id)]
+        if self.url:
+            parts.append(f"url={_USERINFO.sub('//***@', self.url)!r}")
+        if self.weight != 1.0:
+            parts.append(f"weight={self.weight:g}")
+        parts += [f"{name}={getattr(self, name)!r}" for name in ("zone",) if getattr(self, name)]
+        if self.tier != "default":
+            parts.append(f"tier={self.tier!r}")
+        return f"Endpoint({', '.join(parts)})"
+
+
+_COMPARED = tuple(spec.name for spec in fields(Endpoint) if spec.name != "model")
+
+
+def _labels(given: Iterable[str] | str, where: str, name: str) -> Iterable[str]:
+    if isinstance(given, str):
+        return (given,)  # one label, not its letters
+    try:
+        labels = tuple(given)
+    except TypeError:
+        raise ConfigError(f"{name} {given!r} is not a list of texts", key=where) from None
+    for label in labels:
+        if not isinstance(label, str):
+            raise ConfigError(f"{name}: {label!r} is not a text", key=where)
+    return labels
+
+
+def _role(given: str, where: str) -> Role:
+    try:
+        return Role(given)
+    except ValueError:
+        valid = [role.value for role in Role]
+        raise ConfigError(f"unknown role {given!r}", key=where, valid=valid, got=given) from None
+
+
+@dataclass(frozen=True, slots=True)
+class Roster:
+    """Everybody a discovery source knows, always the whole set; `revision` changes when it does."""
+
+    endpoints: tuple[Endpoint, ...]
+    revision: int = 0

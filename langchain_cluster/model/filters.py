@@ -1,0 +1,140 @@
+"""Which endpoints of a pool? Conditions that narrow a list, combined with `&`, `|` and `~`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from fnmatch import fnmatchcase
+from typing import Any, Protocol
+
+from langchain_cluster.model.endpoint import Endpoint, EndpointStatus, Load, Role
+
+
+class Listed(Protocol):
+    """What a condition may look at: an endpoint and its live state."""
+
+    endpoint: Endpoint
+    status: EndpointStatus
+    load: Load | None
+    in_flight: int
+    last_seen: float
+
+    @property
+    def breaker_state(self) -> str:
+        """Name of the state of its circuit breaker."""
+
+
+class Condition:
+    """Something an endpoint can meet; `a & b`, `a | b` and `~a` are conditions too."""
+
+    def matches(self, member: Listed, now: float) -> bool:
+        """Whether `member` meets this at `now` (monotonic seconds)."""
+        raise NotImplementedError
+
+    def __and__(self, other: Condition) -> Condition:
+        return _All((self, other))
+
+    def __or__(self, other: Condition) -> Condition:
+        return _Any((self, other))
+
+    def __invert__(self) -> Condition:
+        return _Not(self)
+
+
+@dataclass(frozen=True)
+class _All(Condition):
+    parts: tuple[Condition, ...]
+
+    def matches(self, member: Listed, now: float) -> bool:
+        return all(part.matches(member, now) for part in self.parts)
+
+
+@dataclass(frozen=True)
+class _Any(Condition):
+    parts: tuple[Condition, ...]
+
+    def matches(self, member: Listed, now: float) -> bool:
+        return any(part.matches(member, now) for part in self.parts)
+
+
+@dataclass(frozen=True)
+class _Not(Condition):
+    part: Condition
+
+    def matches(self, member: Listed, now: float) -> bool:
+        return not self.part.matches(member, now)
+
+
+@dataclass(frozen=True, kw_only=True)
+class EndpointFilter(Condition):
+    """All the conditions that are given must hold; one that is not given always does.
+
+    Args:
+        ids: the endpoint is one of these. name: its id matches this glob ("gpu-*").
+        status, zone, tier, breaker_state: equal. model: equal to the metadata key "model".
+        roles: it has at least one. tags_any, tags_all: it carries one, or all, of these.
+        metadata: it has all of these pairs.
+        min_weight: its weight is at least this.
+        capacity_left: it can take at least this many more calls at once (unbounded always can).
+        cpu_below: it reports a CPU load below this percentage; no report, no match.
+        seen_within: its last heartbeat is at most this many seconds old.
+    """
+
+    ids: frozenset[str] | None = None
+    name: str | None = None
+    status: EndpointStatus | None = None
+    roles: frozenset[Role] | None = None
+    tags_any: frozenset[str] | None = None
+    tags_all: frozenset[str] | None = None
+    metadata: Mapping[str, str] | None = field(default=None, hash=False)
+    zone: str | None = None
+    tier: str | None = None
+    model: str | None = None
+    min_weight: float | None = None
+    capacity_left: int | None = None
+    cpu_below: float | None = None
+    seen_within: float | None = None
+    breaker_state: str | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("ids", "roles", "tags_any", "tags_all"):
+            given = getattr(self, name)
+            if given is not None:
+                labels = (given,) if isinstance(given, str) else given
+                object.__setattr__(self, name, frozenset(labels))
+
+    def matches(self, member: Listed, now: float) -> bool:
+        return all(
+            _CHECKS[spec.name](getattr(self, spec.name), member, now)
+            for spec in fields(self)
+            if getattr(self, spec.name) is not None
+        )
+
+
+def _has_room(wanted: int, member: Listed) -> bool:
+    most = member.endpoint.capacity.max_connections
+    return most is None or most - member.in_flight >= wanted
+
+
+def _cool(below: float, member: Listed) -> bool:
+    cpu = member.load.cpu_percent if member.load else None
+    return cpu is not None and cpu < below
+
+
+_CHECKS: dict[str, Callable[[Any, Listed, float], bool]] = {
+    "ids": lambda want, m, now: m.endpoint.id in want,
+    "name": lambda want, m, now: fnmatchcase(m.endpoint.id, want),
+    "status": lambda want, m, now: m.status == want,
+    "roles": lambda want, m, now: bool(want & m.endpoint.roles),
+    "tags_any": lambda want, m, now: bool(want & m.endpoint.tags),
+    "tags_all": lambda want, m, now: want <= m.endpoint.tags,
+    "metadata": lambda want, m, now: all(m.endpoint.metadata.get(k) == v for k, v in want.items()),
+    "zone": lambda want, m, now: m.endpoint.zone == want,
+    "tier": lambda want, m, now: m.endpoint.tier == want,
+    "model": lambda want, m, now: m.endpoint.metadata.get("model") == want,
+    "min_weight": lambda want, m, now: m.endpoint.weight >= want,
+    "capacity_left": lambda want, m, now: _has_room(want, m),
+    "cpu_below": lambda want, m, now: _cool(want, m),
+    "seen_within": lambda want, m, now: now - m.last_seen <= want,
+    "breaker_state": lambda want, m, now: m.breaker_state == want,
+}

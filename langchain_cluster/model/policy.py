@@ -1,0 +1,106 @@
+"""What users may choose about guarding a call: frozen values with units, ranges and safe defaults.
+
+`None` switches a guard off. Durations are float seconds; a text such as "15s" is read too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Literal, Self
+
+from pydantic import Field, model_validator
+from tenacity.wait import wait_base, wait_random_exponential
+
+from langchain_cluster.model.strict import Seconds, Strict
+
+
+class BreakerPolicy(Strict):
+    """When an endpoint is left alone, and for how long (Resilience4j's states).
+
+    Opens at `failure_rate` of at least `min_calls` calls in the last `window` seconds, or after
+    `consecutive_failures` in a row, or when `slow_call_rate` of the calls took longer than
+    `slow_call_seconds`. Stays open `open_for` seconds, doubled for each opening in a row up to
+    `max_open`, with equal jitter; then lets exactly `half_open_probes` calls try.
+    """
+
+    window: Seconds = 30.0
+    failure_rate: float = Field(0.5, gt=0, le=1)
+    min_calls: int = Field(10, ge=1)
+    consecutive_failures: int | None = Field(5, ge=1)
+    slow_call_seconds: Seconds | None = None
+    slow_call_rate: float = Field(0.8, gt=0, le=1)
+    open_for: Seconds = 5.0
+    max_open: Seconds = 300.0
+    half_open_probes: int = Field(1, ge=1)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.max_open < self.open_for:
+            raise ValueError(f"max_open {self.max_open:g} s is shorter than open_for {self.open_for:g} s")
+        return self
+
+
+class OutlierPolicy(Strict):
+    """When an endpoint that does worse than its peers is taken out for a while (Envoy, gRPC A50).
+
+    Ejected after `consecutive_failures`, or at `failure_rate` of at least `min_calls` calls within
+    `window` seconds, for `ejection` seconds times the number of ejections so far, at most
+    `max_ejection`. Never more than `max_percent` of the pool, never the last endpoint.
+    """
+
+    consecutive_failures: int | None = Field(5, ge=1)
+    failure_rate: float = Field(0.5, gt=0, le=1)
+    min_calls: int = Field(20, ge=1)
+    window: Seconds = 30.0
+    ejection: Seconds = 30.0
+    max_ejection: Seconds = 300.0
+    max_percent: float = Field(50, ge=0, le=100)
+
+
+class Policy(Strict):
+    """What one call may cost in tries and time.
+
+    Args:
+        attempts: tries in all, on different endpoints while there are any untried.
+        timeout: total time of the call, queueing and retries included; None is unbounded.
+        attempt_timeout: time of one attempt; the rest of `timeout` if None.
+        connect_timeout: time to connect, where the endpoint's client can be told.
+        first_token_timeout: time until a stream's first token.
+        idle_timeout: time between two chunks of a stream.
+        wait: a tenacity wait strategy: how long before the same endpoint is asked again. Another
+            endpoint is asked at once.
+        retry_budget: retries allowed per call, on average, over ten seconds (plus 3 a second): 0.2
+            means one in five. None: no bound. Finagle's and tower's rule.
+        recover: what happens when a stream breaks after its first token. "fail": the consumer gets
+            `StreamInterrupted` with the message so far.
+        cache: True answers from the cache and fills it, False leaves it alone, "refresh" asks an
+            endpoint and replaces the cached answer.
+    """
+
+    attempts: int = Field(3, ge=1)
+    timeout: Seconds | None = 60.0
+    attempt_timeout: Seconds | None = None
+    connect_timeout: Seconds | None = 5.0
+    first_token_timeout: Seconds | None = None
+    idle_timeout: Seconds | None = 30.0
+    wait: wait_base | Callable[[Any], float] = Field(default_factory=lambda: wait_random_exponential(0.25, 10.0))
+    retry_budget: float | None = Field(0.2, ge=0)
+    hedge: None = None
+    recover: Literal["fail"] = "fail"
+    cache: bool | Literal["refresh"] = True
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        for name in ("attempt_timeout", "first_token_timeout"):
+            part = getattr(self, name)
+            if part is not None and self.timeout is not None and part > self.timeout:
+                raise ValueError(f"{name} {part:g} s is longer than timeout {self.timeout:g} s")
+        return self
+
+    def but(self, **overrides: Any) -> Policy:
+        """This policy with some values changed, validated again.
+
+        Raises:
+            ConfigError: an unknown name or a value that is not valid.
+        """
+        return Policy(**{name: getattr(self, name) for name in self.model_fields_set} | overrides)

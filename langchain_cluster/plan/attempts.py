@@ -1,0 +1,226 @@
+"""Pick, ask, judge; then elsewhere at once, the same place after a wait, or give up."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from langchain_cluster.errors import (
+    ClusterExhausted,
+    DeadlineExceeded,
+    NoEndpointAvailable,
+    StreamInterrupted,
+)
+from langchain_cluster.guard.retry import pause
+from langchain_cluster.model.call import Answer, Attempt, AttemptReport, Limits, Outcome, Request, Verdict
+from langchain_cluster.model.events import AttemptEnded
+from langchain_cluster.plan.context import Context
+from langchain_cluster.plan.effects import Call, Open, Plan, Relay, Sleep, Started
+from langchain_cluster.pool.members import Lease
+from langchain_cluster.pool.pool import PENALTY
+
+STALE_CONNECTIONS = 10  # one client may hold this many connections of a closed event loop
+INLINE_AFTER = 20  # answers without one that took a millisecond: such a model cannot be doing I/O
+INLINE_BELOW = 0.001  # seconds
+
+
+def ask(request: Request, cx: Context, started: float, source: str) -> Plan[Answer]:
+    """Ask until somebody gives a whole answer, or there is a reason to stop."""
+    tries = Tries(request, cx, started, source)
+    while True:
+        lease = yield from tries.lease()
+        with lease:
+            outcome = yield from Call(tries.attempt(lease))
+            lease.settle(outcome, now=cx.now())
+        if outcome.verdict is Verdict.OK:
+            return tries.answer(outcome, lease)
+        yield from tries.go_on(outcome, lease)
+
+
+def ask_stream(request: Request, cx: Context, started: float, source: str) -> Plan[Answer]:
+    """Ask for a stream; fail over until one has delivered its first token, then stay with it."""
+    tries = Tries(request, cx, started, source)
+    while True:
+        lease = yield from tries.lease()
+        with lease:
+            outcome = yield from Open(tries.attempt(lease))
+            if outcome.verdict is Verdict.OK:
+                opened: Started = outcome.value
+                outcome = yield from Relay(opened)
+                lease.settle(outcome, now=cx.now())
+                if outcome.verdict is Verdict.OK:
+                    return tries.answer(outcome, lease, delivered=True)
+                raise tries.interrupted(outcome, lease, opened)
+            lease.settle(outcome, now=cx.now())
+        yield from tries.go_on(outcome, lease)
+
+
+@dataclass(slots=True)
+class Tries:
+    """The tries of one call so far, and what may be done next."""
+
+    request: Request
+    cx: Context
+    started: float
+    source: str
+    reports: list[AttemptReport] = field(default_factory=list)
+    tried: set[str] = field(default_factory=set)
+    too_small: set[str] = field(default_factory=set)  # context windows this request does not fit in
+    stale: int = 0
+
+    @property
+    def deadline(self) -> float | None:
+        """When the call must be over."""
+        timeout = self.cx.policy.timeout
+        return None if timeout is None else self.started + timeout
+
+    def lease(self) -> Plan[Lease]:
+        """A claim on an endpoint that was not tried, or on one that was, after a wait."""
+        policy = self.cx.policy
+        while True:
+            now = self.cx.now()
+            self.check_deadline(now)
+            last_try = len(self.reports) + 1 >= policy.attempts
+            try:
+                return self.cx.pool.acquire(
+                    self.request,
+                    exclude=(*self.tried, *self.too_small),
+                    probe=not last_try,
+                    penalty=policy.attempt_timeout or PENALTY,
+                    now=now,
+                )
+            except NoEndpointAvailable as nobody:
+                yield from self.nobody(nobody, now)
+
+    def nobody(self, nobody: NoEndpointAvailable, now: float) -> Plan[None]:
+        """Nobody untried may be asked: wait for somebody who asked to be left alone, or try again."""
+        pool, last = self.cx.pool, self.reports[-1] if self.reports else None
+        wait = pool.seconds_to_cool(self.request, exclude=self.too_small, now=now)
+        if wait is None and self.tried and pool.anybody(self.request, exclude=self.too_small, now=now):
+            # All were tried: the same place again, but not at once.
+            wait = pause(
+                self.cx.policy.wait,
+                attempt=len(self.reports),
+                error=last.error if last else None,
+                elapsed=now - self.started,
+            )
+        deadline = self.deadline
+        if wait is None or (deadline is not None and now + wait >= deadline):
+            raise self.gave_up(nobody) if last else nobody
+        self.tried.clear()
+        yield from Sleep(wait)
+
+    def attempt(self, lease: Lease) -> Attempt:
+        """What to ask of the leased endpoint, and how long it may take."""
+        policy, member = self.cx.policy, lease.member
+        until = self.deadline
+        if policy.attempt_timeout is not None:
+            own = lease.started + policy.attempt_timeout
+            until = own if until is None else min(until, own)
+        limits = Limits(until, policy.connect_timeout, policy.first_token_timeout, policy.idle_timeout)
+        inline = member.served >= INLINE_AFTER and member.ewma_seconds < INLINE_BELOW
+        return Attempt(len(self.reports) + 1, lease.endpoint, self.request, limits, inline)
+
+    def go_on(self, outcome: Outcome, lease: Lease) -> Plan[None]:
+        """Return when another attempt may be made; raise when not."""
+        if outcome.verdict is Verdict.STALE_LOOP and self.stale < STALE_CONNECTIONS:
+            self.stale += 1
+            return
+        self.report(outcome, lease)
+        self.tried.add(lease.endpoint.id)
+        match outcome.verdict:
+            case Verdict.CALLER:
+                raise self.told(outcome)
+            case Verdict.OVERFLOW:
+                self.look_for_larger_window(outcome, lease)
+            case _:
+                pass
+        now = self.cx.now()
+        self.check_deadline(now)
+        if len(self.reports) >= self.cx.policy.attempts:
+            raise self.gave_up()
+        if self.cx.budget is not None and not self.cx.budget.withdraw(now):
+            raise self.gave_up(note="no further attempt: the retry budget of the cluster is spent")
+        yield from ()
+
+    def look_for_larger_window(self, outcome: Outcome, lease: Lease) -> None:
+        """Leave only endpoints known to take more than the one that refused; raise if there are none."""
+        window = lease.endpoint.context_window
+        larger = {
+            m.endpoint.id
+            for m in self.cx.pool.snapshot.members
+            if window is not None and (m.endpoint.context_window or 0) > window
+        }
+        if not larger:
+            raise self.told(outcome)
+        self.too_small |= {m.endpoint.id for m in self.cx.pool.snapshot.members} - larger
+
+    def check_deadline(self, now: float) -> None:
+        """Raise DeadlineExceeded when the call's time is over."""
+        deadline = self.deadline
+        if deadline is not None and now >= deadline:
+            cause = self.reports[-1].error if self.reports else None
+            raise DeadlineExceeded(deadline - self.started, self.reports) from cause
+
+    def report(self, outcome: Outcome, lease: Lease) -> None:
+        """Keep an attempt that gave no answer for the error, and tell listeners."""
+        reason = outcome.reason or str(outcome.verdict)
+        report = AttemptReport(
+            len(self.reports) + 1, lease.endpoint.id, outcome.verdict, outcome.seconds, reason, outcome.error
+        )
+        self.reports.append(report)
+        self.cx.emit(AttemptEnded(self.cx.now(), report))
+
+    def told(self, outcome: Outcome, *notes: str) -> BaseException:
+        """The endpoint's own error, with a note per attempt."""
+        error = outcome.error or RuntimeError(outcome.reason)
+        return self.noted(error, *notes)
+
+    def noted(self, error: BaseException, *notes: str) -> BaseException:
+        """`error` with a note per attempt, once."""
+        known = getattr(error, "__notes__", ())
+        for note in (*map(str, self.reports), *notes):
+            if note not in known:
+                error.add_note(note)
+        return error
+
+    def gave_up(self, nobody: NoEndpointAvailable | None = None, note: str = "") -> BaseException:
+        """What the caller gets when no further attempt will be made."""
+        notes = [note] if note else []
+        if nobody is not None:
+            notes.append(f"no further attempt: {nobody}")
+        last = self.reports[-1]
+        if len({report.endpoint for report in self.reports}) == 1 and last.error is not None:
+            return self.noted(last.error, *notes)
+        exhausted = ClusterExhausted(self.reports)
+        for text in notes:
+            exhausted.add_note(text)
+        exhausted.__cause__ = last.error
+        return exhausted
+
+    def interrupted(self, outcome: Outcome, lease: Lease, opened: Started) -> BaseException:
+        """A stream broke after its first token was handed out: not to be passed for an answer."""
+        self.report(outcome, lease)
+        self.check_deadline(self.cx.now())
+        error = StreamInterrupted(
+            lease.endpoint.id, outcome.reason or str(outcome.verdict), partial=opened.stream.partial()
+        )
+        error.__cause__ = outcome.error
+        return self.noted(error)
+
+    def answer(self, outcome: Outcome, lease: Lease, *, delivered: bool = False) -> Answer:
+        """The call's answer."""
+        endpoint, usage = lease.endpoint, outcome.usage
+        priced = endpoint.price is not None and usage is not None
+        return Answer(
+            outcome.value,
+            self.source,
+            endpoint.id,
+            endpoint.tier,
+            len(self.reports) + 1,
+            False,
+            self.cx.now() - self.started,
+            usage.cost(endpoint.price) if priced and usage and endpoint.price else None,
+            usage,
+            delivered,
+            outcome.storable,
+        )

@@ -1,0 +1,45 @@
+"""What a plan may see: state, decisions and the time; nothing that moves bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from langchain_cluster.guard.budget import RetryBudget
+from langchain_cluster.guard.flights import Flights
+from langchain_cluster.model.call import Request
+from langchain_cluster.model.endpoint import Endpoint
+from langchain_cluster.model.events import Event
+from langchain_cluster.model.policy import Policy
+from langchain_cluster.pool.pool import Pool
+from langchain_cluster.ports import Codec
+
+
+class Keys(Protocol):
+    """Under which keys a request's answer may lie."""
+
+    def all(self, request: Request) -> tuple[str, ...]:
+        """One per model identity in the pool that may serve `request`; () when it is not cacheable."""
+
+    def of(self, request: Request, endpoint: Endpoint) -> str:
+        """The key of an answer that `endpoint` gave."""
+
+
+@dataclass(slots=True)
+class Context:
+    """One call's view. `policy` is taken at its start: a reload never changes a call half-way.
+
+    Args:
+        keys: None when there is no cache, or the call is to leave it alone.
+        emit: tells listeners; returns at once.
+    """
+
+    pool: Pool
+    policy: Policy
+    now: Callable[[], float]
+    emit: Callable[[Event], None] = field(default=lambda event: None)
+    budget: RetryBudget | None = None
+    flights: Flights | None = None
+    keys: Keys | None = None
+    codec: Codec | None = None

@@ -1,0 +1,109 @@
+"""What a plan may ask of the outside world. Plans yield these, drivers perform them.
+
+Ask with `yield from`, so that the answer is typed: `outcome = yield from Call(attempt)`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from langchain_cluster.guard.flights import Flight
+from langchain_cluster.model.call import Attempt, Outcome
+from langchain_cluster.model.endpoint import Roster
+from langchain_cluster.ports import Discovery, Opened
+
+R = TypeVar("R")
+T = TypeVar("T")
+
+
+class Effect(Generic[R]):
+    """One request to the outside world, whose answer has type `R`."""
+
+    __slots__ = ()
+
+    def __iter__(self) -> Generator[Effect[Any], Any, R]:
+        answer: R = yield self
+        return answer
+
+
+Plan = Generator[Effect[Any], Any, T]
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a cache held: the bytes, and the name of the layer that held them."""
+
+    raw: bytes
+    layer: str
+
+
+@dataclass(slots=True)
+class Lookup(Effect["Found | None"]):
+    """Read the first of `keys` that the cache holds. Raises what the cache raises."""
+
+    keys: tuple[str, ...]
+
+
+@dataclass(slots=True)
+class Store(Effect[None]):
+    """Write `raw` under `key`. Raises what the cache raises."""
+
+    key: str
+    raw: bytes
+
+
+@dataclass(slots=True)
+class Sleep(Effect[None]):
+    """Let `seconds` pass."""
+
+    seconds: float
+
+
+@dataclass(slots=True)
+class Wait(Effect[None]):
+    """Wait until `flight` has landed, or the time is `until`."""
+
+    flight: Flight
+    until: float | None
+
+
+@dataclass(slots=True)
+class Call(Effect[Outcome]):
+    """Ask an endpoint for a whole answer. Never raises."""
+
+    attempt: Attempt
+
+
+@dataclass(slots=True)
+class Open(Effect["Outcome"]):
+    """Open a stream and read up to its first token. Never raises; an OK outcome's value is a `Started`."""
+
+    attempt: Attempt
+
+
+@dataclass(slots=True)
+class Relay(Effect[Outcome]):
+    """Hand a started stream to the consumer; answer when it has ended. Never raises."""
+
+    started: Started
+
+
+@dataclass(slots=True)
+class Fetch(Effect[Roster]):
+    """Read a discovery source's whole roster once it differs from revision `after`. Raises as it does."""
+
+    source: Discovery
+    after: int | None
+
+
+@dataclass(slots=True)
+class Started:
+    """A stream that has delivered its first token: what was read so far, and the rest of it."""
+
+    attempt: Attempt
+    stream: Opened
+    read: list[Any]
+    rest: Any  # Iterator or AsyncIterator, by the driver's colour
+    span: Any = None

@@ -1,0 +1,114 @@
+"""The cache around a call: look up, join an identical call in flight, store. A broken cache is a miss."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from langchain_cluster.errors import DeadlineExceeded
+from langchain_cluster.guard.flights import Flight
+from langchain_cluster.model.call import Answer, Request
+from langchain_cluster.model.events import CacheFailed
+from langchain_cluster.plan.context import Context
+from langchain_cluster.plan.effects import Lookup, Plan, Store, Wait
+
+Ask = Callable[[Request, Context, float, str], Plan[Answer]]
+
+PATIENCE = 0.5  # of the time left: how long to wait for a leader that streams at its consumer's pace
+
+
+def with_cache(request: Request, cx: Context, started: float, ask: Ask, *, streaming: bool) -> Plan[Answer]:
+    """Answer from the cache, from an identical call in flight, or by `ask`, and store what came."""
+    keys = () if cx.keys is None or cx.policy.cache is False else cx.keys.all(request)
+    if not keys or cx.codec is None:
+        return (yield from ask(request, cx, started, "off"))
+    if cx.policy.cache != "refresh":
+        hit = yield from look_up(keys, cx, started)
+        if hit is not None:
+            return hit
+    if cx.flights is None:
+        answer = yield from ask(request, cx, started, "miss")
+        yield from store(request, answer, cx)
+        return answer
+    flight, leads = cx.flights.join(keys[0], streaming=streaming)
+    if leads:
+        return (yield from lead(request, cx, started, ask, keys[0], flight))
+    yield from Wait(flight, patience(flight, cx, started))
+    shared = share(flight, cx, started)
+    if shared is not None:
+        return shared
+    # The leader left, was not to be shared or takes too long: go on alone.
+    answer = yield from ask(request, cx, started, "miss")
+    yield from store(request, answer, cx)
+    return answer
+
+
+def look_up(keys: tuple[str, ...], cx: Context, started: float) -> Plan[Answer | None]:
+    """The cached answer, or None."""
+    try:
+        found = yield from Lookup(keys)
+        if found is None:
+            return None
+        value = cx.codec.decode(found.raw)  # type: ignore[union-attr]
+    except Exception as error:
+        cx.emit(CacheFailed(cx.now(), "lookup", type(error).__name__))
+        return None
+    return Answer(value, found.layer, seconds=cx.now() - started, cost=0.0)
+
+
+def lead(
+    request: Request, cx: Context, started: float, ask: Ask, key: str, flight: Flight
+) -> Plan[Answer]:
+    """Ask, and tell whoever joined how it ended, even if it did not."""
+    raw: bytes | None = None
+    error: BaseException | None = None
+    try:
+        answer = yield from ask(request, cx, started, "miss")
+        raw = yield from store(request, answer, cx)
+        return answer
+    except DeadlineExceeded:
+        raise  # this call's time was over; who joined later has time left
+    except Exception as failure:
+        error = failure
+        raise
+    finally:
+        cx.flights.land(key, flight, raw=raw, error=error)  # type: ignore[union-attr]
+
+
+def share(flight: Flight, cx: Context, started: float) -> Answer | None:
+    """The leader's answer, a copy of its own for everybody; raises the leader's error."""
+    if flight.error is not None:
+        raise flight.error
+    if flight.raw is None:
+        return None
+    value = cx.codec.decode(flight.raw)  # type: ignore[union-attr]
+    return Answer(value, "memory", seconds=cx.now() - started, cost=0.0)
+
+
+def patience(flight: Flight, cx: Context, started: float) -> float | None:
+    """Until when to wait for the leader."""
+    timeout = cx.policy.timeout
+    if timeout is None:
+        return None
+    now = cx.now()
+    left = started + timeout - now
+    return now + (left * PATIENCE if flight.streaming else left * 0.9)
+
+
+def store(request: Request, answer: Answer, cx: Context) -> Plan[bytes | None]:
+    """Cache a whole answer; the bytes, or None when it is not one. A failed store is an event."""
+    endpoint = cx.pool.get(answer.endpoint or "")
+    if not answer.storable or endpoint is None or cx.keys is None or cx.codec is None:
+        return None
+    try:
+        raw = cx.codec.encode(answer.value)
+        yield from Store(cx.keys.of(request, endpoint.endpoint), raw)
+    except Exception as error:
+        cx.emit(CacheFailed(cx.now(), "store", type(error).__name__))
+        return None
+    return raw
+
+
+def without_value(answer: Answer) -> Answer:
+    """The answer without what was said, for events."""
+    return replace(answer, value=None)

@@ -1,0 +1,36 @@
+"""The discovery loop: keep the pool equal to what a source last said; on error keep the last roster."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from random import Random
+
+from langchain_cluster.model.endpoint import Roster
+from langchain_cluster.plan.effects import Fetch, Plan, Sleep
+from langchain_cluster.ports import Discovery
+
+FIRST_PAUSE = 0.25  # seconds after a failed fetch, doubled for each failure in a row
+LONGEST_PAUSE = 30.0
+
+
+def watch(
+    source: Discovery,
+    apply: Callable[[Roster], None],
+    failed: Callable[[Exception], None],
+    rng: Random,
+    after: int | None = None,
+) -> Plan[None]:
+    """Fetch and apply, for ever; after a failure wait with full jitter."""
+    pause = FIRST_PAUSE
+    while True:
+        try:
+            roster = yield from Fetch(source, after)
+            if roster.revision != after:
+                apply(roster)
+                after = roster.revision
+        except Exception as error:
+            failed(error)
+            yield from Sleep(rng.uniform(0.0, pause))
+            pause = min(LONGEST_PAUSE, pause * 2)
+        else:
+            pause = FIRST_PAUSE

@@ -1,0 +1,199 @@
+"""An endpoint and its live state, the immutable picture of all of them, and a claim on one of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from math import exp, inf
+from threading import Lock
+from types import MappingProxyType, TracebackType
+from typing import Self
+
+from langchain_cluster.guard.breaker import BreakerState, CircuitBreaker, Permit
+from langchain_cluster.model.call import Outcome, Verdict
+from langchain_cluster.model.endpoint import Endpoint, EndpointStatus, Load
+
+DECAY = 10.0  # seconds for an old latency to lose 63 % of its weight (Finagle)
+LONG_ANSWER = 100  # tokens: a longer answer counts as its first hundred, or it looks like a slow endpoint
+_CLOSED = frozenset({BreakerState.CLOSED, BreakerState.DISABLED, BreakerState.METRICS_ONLY})
+
+
+class Member:
+    """An endpoint and what is known of it now. Plain slots, written under `lock`, read without."""
+
+    __slots__ = (
+        "breaker", "cooling_until", "ejected_until", "endpoint", "ewma_at", "ewma_seconds", "failed",
+        "in_flight", "index", "last_seen", "limit", "load", "lock", "registered_at", "served", "status",
+        "tokens", "weight",
+    )  # fmt: skip
+
+    def __init__(self, endpoint: Endpoint, breaker: CircuitBreaker, now: float) -> None:
+        self.lock = Lock()
+        self.breaker = breaker
+        self.index = 0
+        self.status = EndpointStatus.ONLINE
+        self.load: Load | None = None
+        self.registered_at = self.last_seen = now
+        self.in_flight = self.served = self.failed = self.tokens = 0
+        self.ewma_seconds = self.ewma_at = 0.0
+        self.cooling_until = self.ejected_until = 0.0
+        self.describe(endpoint)
+
+    def describe(self, endpoint: Endpoint) -> None:
+        """Take over a new description; load and history stay."""
+        self.endpoint = endpoint
+        self.weight = endpoint.weight
+        most = endpoint.capacity.max_connections
+        self.limit: float = inf if most is None else most
+
+    @property
+    def breaker_state(self) -> BreakerState:
+        """State of its circuit breaker."""
+        return self.breaker.state
+
+    @property
+    def open_until(self) -> float:
+        """When its open circuit lets a probe through, seconds on the pool's clock; 0 if not open."""
+        return self.breaker.open_until
+
+    def why_not(self, now: float) -> str | None:
+        """Why it may not be asked now; None when it may, be it for a probe."""
+        if self.status is EndpointStatus.OFFLINE or self.status is EndpointStatus.DRAINING:
+            return str(self.status.value)
+        if self.weight <= 0:
+            return "weight 0"
+        state = self.breaker.state
+        if state is BreakerState.FORCED_OPEN:
+            return "forced open"
+        if state is BreakerState.OPEN and self.breaker.open_until > now:
+            return f"circuit open for {self.breaker.open_until - now:.1f} s more"
+        if self.cooling_until > now:
+            return f"cooling down for {self.cooling_until - now:.1f} s more"
+        if self.ejected_until > now:
+            return f"ejected for {self.ejected_until - now:.1f} s more"
+        return None
+
+    def free_at(self, now: float) -> float:
+        """When time alone will let it be asked again; infinity when only somebody's doing will."""
+        if self.status in (EndpointStatus.OFFLINE, EndpointStatus.DRAINING) or self.weight <= 0:
+            return inf
+        if self.breaker.state is BreakerState.FORCED_OPEN:
+            return inf
+        return max(now, self.breaker.open_until, self.cooling_until, self.ejected_until)
+
+    @property
+    def probing(self) -> bool:
+        """Whether only a probe may go to it."""
+        return self.breaker.state not in _CLOSED
+
+    def learn(self, outcome: Outcome, now: float, penalty: float, *, probe: bool) -> None:
+        """Take an outcome into the latency average and the counts. Called under `lock`.
+
+        A failure costs at least `penalty` seconds: an endpoint that fails fast must not look fast.
+        """
+        verdict = outcome.verdict
+        if verdict is Verdict.OK:
+            self.served += 1
+            seconds = outcome.first_token_seconds
+            if seconds is None:
+                seconds = outcome.seconds
+                if outcome.usage is not None and outcome.usage.output_tokens > LONG_ANSWER:
+                    seconds *= LONG_ANSWER / outcome.usage.output_tokens
+            if outcome.usage is not None:
+                self.tokens += outcome.usage.output_tokens
+            if probe:
+                self.ewma_seconds, self.ewma_at = seconds, now  # it recovered: the old average is history
+                return
+        elif verdict is Verdict.TRANSIENT or verdict is Verdict.CONFIG:
+            self.failed += 1
+            seconds = max(self.ewma_seconds, outcome.seconds, penalty)
+        else:
+            return
+        before = self.ewma_seconds
+        if seconds < before:
+            old = exp(min(0.0, self.ewma_at - now) / DECAY)
+            seconds = before * old + seconds * (1.0 - old)
+        self.ewma_seconds, self.ewma_at = seconds, now
+
+    def __repr__(self) -> str:
+        return (
+            f"<Member {self.endpoint.id} {self.status.value}, circuit {self.breaker.state.value},"
+            f" {self.in_flight} in flight, {self.served} served, {self.failed} failed>"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """Everybody in the pool at one moment, and who of them may be asked.
+
+    Args:
+        members: all of them, in the order they were given.
+        by_id: the same, by endpoint id.
+        ready: those that may be asked without reserve; the same tuple while nothing changed.
+        probes: those whose circuit is open and that are due for a probe, or being probed.
+        wake: when time alone changes `ready` or `probes`, seconds.
+        mixed: whether some member has not the role LLM.
+    """
+
+    members: tuple[Member, ...] = ()
+    by_id: MappingProxyType[str, Member] = field(default_factory=lambda: MappingProxyType({}))
+    ready: tuple[Member, ...] = ()
+    probes: tuple[Member, ...] = ()
+    wake: float = inf
+    mixed: bool = False
+
+
+Settled = Callable[[Member, Outcome, float], None]
+
+
+class Lease:
+    """A claim on one member for one attempt, settled exactly once.
+
+    Leaving a `with` block unsettled settles it as abandoned: the endpoint is not blamed, a half-open
+    probe gives its place back.
+    """
+
+    __slots__ = ("_penalty", "_permit", "_settled_by_pool", "endpoint", "member", "settled", "started")
+
+    def __init__(
+        self, member: Member, permit: Permit, now: float, penalty: float, settled_by_pool: Settled
+    ) -> None:
+        self.member, self.endpoint = member, member.endpoint
+        self.started, self.settled = now, False
+        self._permit, self._penalty, self._settled_by_pool = permit, penalty, settled_by_pool
+
+    @property
+    def probe(self) -> bool:
+        """Whether this is a half-open circuit's probe."""
+        return self._permit.probe
+
+    def settle(self, outcome: Outcome, *, now: float | None = None) -> None:
+        """Give the claim back and say how it ended; from any thread, once.
+
+        Raises:
+            RuntimeError: it is settled already.
+        """
+        member = self.member
+        if now is None:
+            now = member.breaker._clock.now()
+        with member.lock:
+            if self.settled:
+                raise RuntimeError(f"the lease on {self.endpoint.id} is settled already")
+            self.settled = True
+            member.in_flight -= 1
+            member.learn(outcome, now, self._penalty, probe=self._permit.probe)
+        member.breaker.record(self._permit, outcome.verdict, now, outcome.seconds)
+        if outcome.verdict is Verdict.THROTTLED:
+            self._settled_by_pool(member, outcome, now)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if not self.settled:
+            self.settle(Outcome.abandoned())
+
+    def __repr__(self) -> str:
+        return f"<Lease on {self.endpoint.id}, {'settled' if self.settled else 'held'}>"

@@ -1,0 +1,322 @@
+"""The pool: rosters in, leases out. It knows endpoints and balancing, and nothing of models.
+
+Writers hold one short lock, build the next snapshot and assign it. Readers take the snapshot once per
+decision and never lock. Listeners are told after the lock is released.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from math import inf
+from random import Random
+from threading import RLock
+
+from langchain_cluster.balancer.registry import balancer_named
+from langchain_cluster.errors import ConfigError, NoEndpointAvailable
+from langchain_cluster.guard.breaker import BreakerState, CircuitBreaker
+from langchain_cluster.model.call import Outcome, Request, Verdict
+from langchain_cluster.model.endpoint import Endpoint, EndpointStatus, Load
+from langchain_cluster.model.events import (
+    BreakerChanged,
+    EndpointCooling,
+    EndpointJoined,
+    EndpointLeft,
+    EndpointUpdated,
+    Event,
+    StatusChanged,
+)
+from langchain_cluster.model.filters import Condition
+from langchain_cluster.model.policy import BreakerPolicy
+from langchain_cluster.pool.members import Lease, Member, Snapshot
+from langchain_cluster.pool.roster import build_snapshot, no_duplicates
+from langchain_cluster.ports import Balancer, Now
+from langchain_cluster.pool.match import lacks
+
+COOL_DOWN = 1.0  # seconds, for an endpoint that throttles without saying for how long
+LONGEST_COOL_DOWN = 300.0  # seconds: a Retry-After of a year is a mistake of the sender's
+PENALTY = 10.0  # seconds a failure costs where the attempt had no time limit
+
+
+class Pool:
+    """A set of endpoints that hands out leases.
+
+    Args:
+        endpoints: who is there at first.
+        balancer: a name, or a `Balancer`.
+        breaker: each endpoint's circuit breaker; None switches breaking off.
+        clock: anything with `now()`, monotonic seconds.
+        seed: for every choice left to chance; the same seed and inputs do the same thing again.
+        emit: told of every event, after the lock is released.
+
+    Raises:
+        ConfigError: two endpoints with one id, an unknown balancer.
+    """
+
+    def __init__(
+        self,
+        endpoints: Iterable[Endpoint] = (),
+        *,
+        balancer: str | Balancer = "peak_ewma",
+        breaker: BreakerPolicy | None = BreakerPolicy(),  # noqa: B008  (frozen)
+        clock: Now,
+        seed: int | None = None,
+        emit: Callable[[Event], None] | None = None,
+    ) -> None:
+        self.balancer = balancer_named(balancer)
+        self._breaker_policy = breaker
+        self._clock = clock
+        self._rng = Random(seed)
+        self._emit = emit or (lambda event: None)
+        # Re-entrant: a breaker forced open by a writer reports back while the writer holds the lock.
+        self._lock = RLock()
+        self.snapshot = build_snapshot((), clock.now())
+        self.replace(endpoints)
+
+    # -- leases -------------------------------------------------------------------------------------
+
+    def acquire(
+        self,
+        request: Request = Request(),  # noqa: B008  (frozen)
+        *,
+        exclude: Collection[str] = (),
+        probe: bool = True,
+        penalty: float = PENALTY,
+        now: float | None = None,
+    ) -> Lease:
+        """A claim on the endpoint that should answer `request`.
+
+        Args:
+            exclude: ids that were asked already.
+            probe: whether this call may be the one that tries an endpoint whose circuit is open.
+            penalty: seconds a failure costs in the latency average: the attempt's time limit.
+
+        Raises:
+            NoEndpointAvailable: nobody may be asked; its `retry_after` is the soonest anybody may.
+        """
+        if now is None:
+            now = self._clock.now()
+        snapshot = self.snapshot
+        if now >= snapshot.wake:
+            snapshot = self._publish(now)
+        ready: Sequence[Member] = snapshot.ready
+        choosy = bool(exclude) or snapshot.mixed or request.particular
+        if snapshot.probes and (probe or not ready):
+            # Recovery must not wait for the balancer to like an endpoint that was slow to death.
+            for member in self._suited(snapshot.probes, request, exclude):
+                if (lease := self._admit(member, now, penalty)) is not None:
+                    return lease
+        if choosy:
+            ready = self._suited(ready, request, exclude)
+        if request.zone is not None:
+            ready = tuple(m for m in ready if m.endpoint.zone == request.zone) or ready
+        while ready:
+            member = ready[0] if len(ready) == 1 else self.balancer.pick(ready, request, now, self._rng)
+            if (lease := self._admit(member, now, penalty)) is not None:
+                return lease
+            ready = tuple(other for other in ready if other is not member)
+        raise self._nobody(request, exclude, now)
+
+    def _admit(self, member: Member, now: float, penalty: float) -> Lease | None:
+        permit = member.breaker.try_acquire(now)
+        if permit is None:
+            return None
+        with member.lock:
+            if member.in_flight < member.limit:
+                member.in_flight += 1
+                return Lease(member, permit, now, penalty, self._throttled)
+        member.breaker.record(permit, Verdict.ABANDONED, now)
+        return None
+
+    @staticmethod
+    def _suited(members: Sequence[Member], request: Request, exclude: Collection[str]) -> tuple[Member, ...]:
+        return tuple(
+            m for m in members if m.endpoint.id not in exclude and lacks(m.endpoint, request) is None
+        )
+
+    def _nobody(self, request: Request, exclude: Collection[str], now: float) -> NoEndpointAvailable:
+        members = self.snapshot.members
+        why = {m.endpoint.id: self._why_not(m, request, exclude, now) for m in members}
+        # Who was asked already may be asked again: only what the request itself rules out never will.
+        times = [m.free_at(now) for m in members if lacks(m.endpoint, request) is None]
+        soonest = min((at for at in times if at < inf), default=None)
+        wait = None if soonest is None else max(0.0, soonest - now)
+        text = "no endpoint available" if members else "the pool is empty"
+        return NoEndpointAvailable(text, retry_after=wait, why=why)
+
+    @staticmethod
+    def _why_not(member: Member, request: Request, exclude: Collection[str], now: float) -> str:
+        reason = lacks(member.endpoint, request) or member.why_not(now)
+        if reason is None and member.endpoint.id in exclude:
+            reason = "was asked already"
+        if reason is None and member.probing:
+            reason = "circuit half open, a probe is under way"
+        if reason is None and member.in_flight >= member.limit:
+            reason = f"at its limit of {member.limit:g} calls"
+        return reason or "lost to another call"
+
+    def _throttled(self, member: Member, outcome: Outcome, now: float) -> None:
+        asked = COOL_DOWN if outcome.retry_after is None else outcome.retry_after
+        seconds = min(max(0.0, asked), LONGEST_COOL_DOWN)
+        group = member.endpoint.quota_group
+        for other in self.snapshot.members:
+            if other is member or (group is not None and other.endpoint.quota_group == group):
+                other.cooling_until = max(other.cooling_until, now + seconds)
+        self._publish(now)
+        self._emit(EndpointCooling(now, member.endpoint.id, seconds, group))
+
+    def seconds_to_cool(self, request: Request, *, exclude: Collection[str] = (), now: float) -> float | None:
+        """Seconds until the first endpoint that asked to be left alone may be asked; None if none did."""
+        times = [
+            m.cooling_until
+            for m in self.snapshot.members
+            if m.cooling_until > now
+            and m.free_at(now) == m.cooling_until
+            and m.endpoint.id not in exclude
+            and lacks(m.endpoint, request) is None
+        ]
+        return min(times) - now if times else None
+
+    def anybody(self, request: Request, *, exclude: Collection[str] = (), now: float) -> bool:
+        """Whether somebody may be asked, tried before or not."""
+        snapshot = self.snapshot if now < self.snapshot.wake else self._publish(now)
+        return bool(self._suited((*snapshot.ready, *snapshot.probes), request, exclude))
+
+    # -- the roster ---------------------------------------------------------------------------------
+
+    def replace(self, endpoints: Iterable[Endpoint]) -> list[Event]:
+        """Make the pool exactly `endpoints`; survivors keep their load and history.
+
+        Returns:
+            What changed, in order. Raises ConfigError for two endpoints with one id.
+        """
+        wanted = no_duplicates(endpoints)
+        now = self._clock.now()
+        events: list[Event] = []
+        with self._lock:
+            known = self.snapshot.by_id
+            members = []
+            for endpoint in wanted:
+                member = known.get(endpoint.id)
+                if member is None or not member.endpoint.same_place(endpoint):
+                    if member is not None:
+                        events.append(EndpointLeft(now, member.endpoint))
+                    member = Member(endpoint, self._new_breaker(endpoint.id), now)
+                    events.append(EndpointJoined(now, endpoint))
+                elif member.endpoint != endpoint:
+                    events.append(EndpointUpdated(now, endpoint, member.endpoint))
+                    member.describe(endpoint)
+                members.append(member)
+            kept = {endpoint.id for endpoint in wanted}
+            events += [EndpointLeft(now, m.endpoint) for id, m in known.items() if id not in kept]
+            self.snapshot = build_snapshot(members, now)
+        self._tell(events)
+        return events
+
+    def add(self, endpoint: Endpoint) -> list[Event]:
+        """Take `endpoint` in. Raises ConfigError when its id is taken."""
+        with self._lock:
+            return self.replace([*(m.endpoint for m in self.snapshot.members), endpoint])
+
+    def remove(self, id: str) -> list[Event]:
+        """Take an endpoint out; its calls in flight finish. Raises ConfigError for an unknown id."""
+        with self._lock:
+            gone = self._member(id)
+            return self.replace(m.endpoint for m in self.snapshot.members if m is not gone)
+
+    def get(self, id: str) -> Member | None:
+        """The member with this id, None if there is none."""
+        return self.snapshot.by_id.get(id)
+
+    def list(self, condition: Condition | None = None) -> list[Member]:
+        """The members that meet `condition` (an `EndpointFilter` or a combination), in order."""
+        now = self._clock.now()
+        return [m for m in self.snapshot.members if condition is None or condition.matches(m, now)]
+
+    # -- one endpoint -------------------------------------------------------------------------------
+
+    def set_status(self, id: str, status: EndpointStatus) -> None:
+        """Set an endpoint's status. Raises ConfigError for an unknown id."""
+        now = self._clock.now()
+        with self._lock:
+            member = self._member(id)
+            before, member.status = member.status, EndpointStatus(status)
+            self._publish(now)
+        if before is not member.status:
+            self._emit(StatusChanged(now, id, member.status, before))
+
+    def drain(self, id: str) -> None:
+        """Give it no new calls; those in flight finish."""
+        self.set_status(id, EndpointStatus.DRAINING)
+
+    def undrain(self, id: str) -> None:
+        """Take it back into traffic."""
+        self.set_status(id, EndpointStatus.ONLINE)
+
+    def heartbeat(self, id: str, load: Load | None = None) -> None:
+        """The endpoint is alive, and this is its load. Raises ConfigError for an unknown id."""
+        if load is not None and not isinstance(load, Load):
+            raise ConfigError(f"{load!r} is not a Load", key=f"endpoint {id!r}")
+        member = self._member(id)
+        member.last_seen = self._clock.now()
+        if load is not None:
+            member.load = load
+
+    def force_open(self, id: str) -> None:
+        """Refuse it every call until `reset` or `force_close`."""
+        self._member(id).breaker.force_open()
+
+    def force_close(self, id: str) -> None:
+        """Close its circuit and forget what was counted."""
+        self._member(id).breaker.force_close()
+
+    def reset(self, id: str) -> None:
+        """Forget everything held against it: circuit, cooling down, latency."""
+        member = self._member(id)
+        member.breaker.reset()
+        with member.lock:
+            member.cooling_until = member.ejected_until = member.ewma_seconds = 0.0
+        self._publish(self._clock.now())
+
+    def disable_breaker(self, id: str) -> None:
+        """Admit every call to it and count nothing, until `reset`."""
+        self._member(id).breaker.disable()
+
+    # -- inside -------------------------------------------------------------------------------------
+
+    def _member(self, id: str) -> Member:
+        member = self.snapshot.by_id.get(id)
+        if member is None:
+            raise ConfigError(f"no endpoint {id!r} in the pool", valid=list(self.snapshot.by_id), got=id)
+        return member
+
+    def _new_breaker(self, id: str) -> CircuitBreaker:
+        def changed(before: BreakerState, after: BreakerState, reason: str, now: float) -> None:
+            self._publish(now)
+            self._emit(BreakerChanged(now, id, after.value, before.value, reason))
+
+        breaker = CircuitBreaker(
+            self._breaker_policy or BreakerPolicy(), self._clock, rng=Random(self._rng.random()), changed=changed
+        )
+        if self._breaker_policy is None:
+            breaker.disable()
+        return breaker
+
+    def _publish(self, now: float) -> Snapshot:
+        """Work out anew who may be asked."""
+        with self._lock:
+            self.snapshot = build_snapshot(self.snapshot.members, now)
+            return self.snapshot
+
+    def _tell(self, events: Iterable[Event]) -> None:
+        for event in events:
+            self._emit(event)
+
+    def __iter__(self) -> Iterator[Member]:
+        return iter(self.snapshot.members)
+
+    def __len__(self) -> int:
+        return len(self.snapshot.members)
+
+    def __repr__(self) -> str:
+        snapshot = self.snapshot
+        return f"<Pool {len(snapshot.members)} endpoints, {len(snapshot.ready)} ready, {self.balancer!r}>"

@@ -1,0 +1,53 @@
+"""From a list of members to the picture readers work with: who may be asked, and until when that holds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from math import inf
+from types import MappingProxyType
+
+from langchain_cluster.errors import ConfigError
+from langchain_cluster.model.endpoint import Endpoint, EndpointStatus, Role
+from langchain_cluster.pool.members import Member, Snapshot
+
+
+def no_duplicates(endpoints: Iterable[Endpoint]) -> tuple[Endpoint, ...]:
+    """The endpoints as a tuple.
+
+    Raises:
+        ConfigError: something is no endpoint, or two have one id.
+    """
+    seen: dict[str, Endpoint] = {}
+    for place, endpoint in enumerate(endpoints):
+        if not isinstance(endpoint, Endpoint):
+            raise ConfigError(f"{endpoint!r} is not an Endpoint", key=f"endpoints[{place}]")
+        if endpoint.id in seen:
+            raise ConfigError(f"two endpoints have the id {endpoint.id!r}", key=f"endpoints[{place}].id")
+        seen[endpoint.id] = endpoint
+    return tuple(seen.values())
+
+
+def build_snapshot(members: Sequence[Member], now: float) -> Snapshot:
+    """The picture at `now`. Of the levels that can be asked, the first; busy ones when nobody else can."""
+    ready: list[Member] = []
+    probes: list[Member] = []
+    wake = inf
+    for index, member in enumerate(members):
+        member.index = index
+        if member.why_not(now) is None:
+            (probes if member.probing else ready).append(member)
+        else:
+            free_at = member.free_at(now)
+            if free_at > now:
+                wake = min(wake, free_at)
+    first = min((m.endpoint.priority for m in ready), default=0)
+    level = [m for m in ready if m.endpoint.priority == first]
+    idle = [m for m in level if m.status is not EndpointStatus.BUSY]
+    return Snapshot(
+        members=tuple(members),
+        by_id=MappingProxyType({m.endpoint.id: m for m in members}),
+        ready=tuple(idle or level),
+        probes=tuple(probes),
+        wake=wake,
+        mixed=any(m.endpoint.roles != {Role.LLM} for m in members) or len(level) < len(ready) or len(idle) < len(level),
+    )

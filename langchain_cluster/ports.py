@@ -1,0 +1,165 @@
+"""Every seam of the library on one page: implement one of these and hand it in.
+
+Nothing here is called under a lock, except `Balancer.pick`, which must not block.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from random import Random
+from threading import Event as ThreadEvent
+from typing import Any, Protocol, runtime_checkable
+
+from langchain_cluster.model.call import Attempt, Outcome, Request
+from langchain_cluster.model.endpoint import Endpoint, Load, Roster
+from langchain_cluster.model.events import Event
+
+
+class Now(Protocol):
+    """Tells the time: monotonic float seconds from any origin."""
+
+    def now(self) -> float:
+        """The time, seconds."""
+
+
+class Clock(Now, Protocol):
+    """The only source of time and of waiting."""
+
+    def sleep(self, seconds: float) -> None:
+        """Block the thread."""
+
+    async def asleep(self, seconds: float) -> None:
+        """Suspend the task."""
+
+    def wait(self, event: ThreadEvent, until: float | None) -> bool:
+        """Block until `event` is set (True) or the time is `until` (False)."""
+
+    def timeout_at(self, until: float | None) -> AbstractAsyncContextManager[Any]:
+        """An async block that raises `TimeoutError` when the time is `until`."""
+
+
+class Candidate(Protocol):
+    """An endpoint as a balancer sees it: plain attributes, read without a lock."""
+
+    endpoint: Endpoint
+    index: int  # place in its snapshot; stable while the snapshot is
+    weight: float  # effective: slow start included
+    in_flight: int
+    ewma_seconds: float  # 0.0 until the first answer
+    ewma_at: float  # when it was last updated
+    served: int
+    failed: int
+    load: Load | None
+
+
+class Balancer(Protocol):
+    """Who should answer? A decision on facts it is handed; it never waits, logs or reads a clock."""
+
+    name: str
+
+    def pick(self, candidates: Sequence[Any], request: Request, now: float, rng: Random) -> Any:
+        """One of `candidates` (never empty, all of them may be asked).
+
+        `candidates` is the same tuple object from call to call while nothing changed, so a balancer
+        may keep what it worked out for it.
+        """
+
+
+class Caller(Protocol):
+    """Asks an endpoint. What the endpoint does wrong comes back as an `Outcome`, never as an exception."""
+
+    def call(self, attempt: Attempt) -> Outcome:
+        """Ask and wait for the whole answer."""
+
+    async def acall(self, attempt: Attempt) -> Outcome:
+        """Ask and wait for the whole answer."""
+
+    def open(self, attempt: Attempt) -> Opened:
+        """Ask for a stream; nothing is sent before its first chunk is wanted."""
+
+
+class Opened(Protocol):
+    """A stream of one attempt. Iterate one colour only, then read `outcome`."""
+
+    def chunks(self) -> Iterator[Any]:
+        """The stream's chunks; raises what the endpoint raises."""
+
+    def achunks(self) -> AsyncIterator[Any]:
+        """The stream's chunks; raises what the endpoint raises."""
+
+    def has_token(self, chunk: Any) -> bool:
+        """Whether the consumer gets something from `chunk` (a role or an empty text is nothing)."""
+
+    def note(self, chunk: Any, at: float) -> None:
+        """Take `chunk` into account for the outcome."""
+
+    def ended(self, at: float) -> Outcome:
+        """The outcome of a stream that ended by itself: OK, or TRANSIENT when it was cut."""
+
+    def broke(self, error: BaseException, at: float) -> Outcome:
+        """The outcome of a stream that raised `error`."""
+
+    def partial(self) -> Any:
+        """What was received so far, put together; None for nothing."""
+
+
+class CacheStore(Protocol):
+    """Bytes under keys with a time to live; every operation has an `a`-twin. Absent is None."""
+
+    name: str
+
+    def get(self, key: str) -> bytes | None: ...
+    def set(self, key: str, value: bytes, ttl: float | None = None) -> None: ...
+    def delete(self, key: str) -> bool: ...
+    def exists(self, key: str) -> bool: ...
+    def expire(self, key: str, ttl: float) -> bool: ...
+    def mget(self, keys: Sequence[str]) -> list[bytes | None]: ...
+    def mset(self, items: Mapping[str, bytes], ttl: float | None = None) -> None: ...
+    def mdelete(self, keys: Sequence[str]) -> int: ...
+    def clear(self, pattern: str = "*") -> int: ...
+    def close(self) -> None: ...
+
+    async def aget(self, key: str) -> bytes | None: ...
+    async def aset(self, key: str, value: bytes, ttl: float | None = None) -> None: ...
+    async def adelete(self, key: str) -> bool: ...
+    async def aexists(self, key: str) -> bool: ...
+    async def aexpire(self, key: str, ttl: float) -> bool: ...
+    async def amget(self, keys: Sequence[str]) -> list[bytes | None]: ...
+    async def amset(self, items: Mapping[str, bytes], ttl: float | None = None) -> None: ...
+    async def amdelete(self, keys: Sequence[str]) -> int: ...
+    async def aclear(self, pattern: str = "*") -> int: ...
+    async def aclose(self) -> None: ...
+
+
+class Codec(Protocol):
+    """Answers to bytes and back; nothing is ever unpickled."""
+
+    def encode(self, value: Any) -> bytes:
+        """Bytes of an answer."""
+
+    def decode(self, raw: bytes) -> Any:
+        """A fresh answer, the reader's own. Raises ValueError for bytes it did not write."""
+
+
+@runtime_checkable
+class Discovery(Protocol):
+    """Where a roster comes from. An exception means "stale, keep the last"."""
+
+    def fetch(self, after: int | None) -> Roster:
+        """The whole roster once its revision differs from `after`, or after the source's own wait."""
+
+    async def afetch(self, after: int | None) -> Roster:
+        """The same, awaited."""
+
+
+class Registrar(Protocol):
+    """Where an endpoint can announce itself."""
+
+    def register(self, endpoint: Endpoint) -> None: ...
+    def deregister(self, id: str) -> None: ...
+    def heartbeat(self, id: str, load: Load | None = None) -> None: ...
+
+
+EventListener = Callable[[Event], None]
+"""Told of every event, in order, after the lock is released; raising becomes an event."""
