@@ -7,6 +7,7 @@ the order in which they come. Optional properties are left out. Not understood: 
 
 from __future__ import annotations
 
+import math
 import re
 from typing import Any
 
@@ -130,14 +131,17 @@ def _number(schema: dict[str, Any], prompted: Prompted, step: int) -> float:
     if (high := schema.get("exclusiveMaximum")) is not None:
         value = min(value, high - beyond)
     if unit := schema.get("multipleOf"):
-        value = unit * max(round(value / unit), 1 if value > 0 else 0)
+        value = unit * math.ceil(value / unit)  # which keeps the lower bound
+        high = schema.get("maximum", schema.get("exclusiveMaximum"))
+        if high is not None and value > high:
+            value -= unit
     return value
 
 
 def _text(schema: dict[str, Any], prompted: Prompted, name: str) -> str:
     if (known := _FORMATS.get(schema.get("format", ""))) is not None:
         return known
-    value = name if "pattern" in schema or not prompted.quoted else prompted.quoted.pop(0)
+    value: str = name if "pattern" in schema or not prompted.quoted else prompted.quoted.pop(0)
     value += "." * (schema.get("minLength", 0) - len(value))
     longest: int = schema.get("maxLength", len(value))
     return value[:longest]
