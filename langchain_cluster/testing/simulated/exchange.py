@@ -69,7 +69,9 @@ class Exchange:
     ) -> None:
         self.open(status, content_type, len(body), headers)
         self.settle("completed")
-        self._transport.write(b"".join((*self._buffer, body)))
+        if self.request.method != "HEAD":
+            self._buffer.append(body)
+        self._transport.write(b"".join(self._buffer))
         self._buffer.clear()
 
     def open(
