@@ -114,7 +114,8 @@ class Anthropic:
             tokens = [_delta(0, "text_delta", "text", token) for token in turn.tokens]
             closing = event("content_block_stop", {"index": 0})
         reason = {"stop_reason": _STOP[turn.finish], "stop_sequence": turn.stopped_by}
-        tail = closing + event("message_delta", {"delta": reason, "usage": {"output_tokens": turn.words}})
+        usage = {"input_tokens": ask.words, "output_tokens": turn.words}
+        tail = closing + event("message_delta", {"delta": reason, "usage": usage})
         return Stream(lead + event("ping", {}), tokens, tail, event("message_stop", {}))
 
     def error(self, status: int, message: str | None = None, **fields: Any) -> dict[str, Any]:
