@@ -9,9 +9,8 @@ from collections.abc import Iterator, Set
 
 import pytest
 
+from langchain_cluster.plan import effects
 from tests.architecture.syntax import Finding, module_files, report
-
-effects = pytest.importorskip("langchain_cluster.plan.effects")
 
 EFFECTS = frozenset(
     name
