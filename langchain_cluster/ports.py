@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from random import Random
-from threading import Event as ThreadEvent
+from threading import Lock
 from typing import Any, Protocol, runtime_checkable
 
-from langchain_cluster.model.call import Attempt, Outcome, Request
+from langchain_cluster.model.call import Answer, Attempt, Outcome, Request
 from langchain_cluster.model.endpoint import Endpoint, Load, Roster
 from langchain_cluster.model.events import Event
 
@@ -32,8 +32,8 @@ class Clock(Now, Protocol):
     async def asleep(self, seconds: float) -> None:
         """Suspend the task."""
 
-    def wait(self, event: ThreadEvent, until: float | None) -> bool:
-        """Block until `event` is set (True) or the time is `until` (False)."""
+    def wait(self, gate: Lock, until: float | None) -> bool:
+        """Block until `gate` could be taken (True) or the time is `until` (False)."""
 
     def timeout_at(self, until: float | None) -> AbstractAsyncContextManager[Any]:
         """An async block that raises `TimeoutError` when the time is `until`."""
@@ -69,13 +69,13 @@ class Balancer(Protocol):
 class Caller(Protocol):
     """Asks an endpoint. What the endpoint does wrong comes back as an `Outcome`, never as an exception."""
 
-    def call(self, attempt: Attempt) -> Outcome:
-        """Ask and wait for the whole answer."""
+    def call(self, attempt: Attempt, headers: Mapping[str, str]) -> Outcome:
+        """Ask and wait for the whole answer; `headers` go along where the endpoint's client can send them."""
 
-    async def acall(self, attempt: Attempt) -> Outcome:
-        """Ask and wait for the whole answer."""
+    async def acall(self, attempt: Attempt, headers: Mapping[str, str]) -> Outcome:
+        """The same, awaited."""
 
-    def open(self, attempt: Attempt) -> Opened:
+    def open(self, attempt: Attempt, headers: Mapping[str, str]) -> Opened:
         """Ask for a stream; nothing is sent before its first chunk is wanted."""
 
 
@@ -102,6 +102,31 @@ class Opened(Protocol):
 
     def partial(self) -> Any:
         """What was received so far, put together; None for nothing."""
+
+
+class Span(Protocol):
+    """A stretch of time in a trace. Entering makes it the current one, for a step; `end` ends it."""
+
+    headers: Mapping[str, str]  # what carries the trace to the endpoint
+
+    def __enter__(self) -> object: ...
+    def __exit__(self, *details: Any) -> None: ...
+
+    def end(self, ended: Outcome | Answer | BaseException | str | None) -> None:
+        """It is over, and this is how; a second `end` does nothing."""
+
+
+class Tracing(Protocol):
+    """Opens spans; each may be None when nobody listens."""
+
+    def call(self, request: Request, *, balancer: str, streaming: bool) -> Span | None:
+        """A logical call, under whatever span is current."""
+
+    def attempt(self, attempt: Attempt, parent: Span | None) -> Span | None:
+        """One attempt of it on one endpoint."""
+
+    def lookup(self, parent: Span | None) -> Span | None:
+        """Its look into the cache."""
 
 
 class CacheStore(Protocol):

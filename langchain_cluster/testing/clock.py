@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from threading import Condition, Event
+from threading import Condition, Lock
 from typing import Any
 
 
@@ -72,12 +72,12 @@ class FakeClock:
         finally:
             self._drop_alarm(alarm)
 
-    def wait(self, event: Event, until: float | None) -> bool:
-        """Block until `event` is set (True) or the time is `until` (False)."""
-        with self._moved:
-            while not event.is_set() and (until is None or self._now < until):
-                self._moved.wait(0.002)  # the event is set by somebody who does not know this clock
-        return event.is_set()
+    def wait(self, gate: Lock, until: float | None) -> bool:
+        """Block until `gate` could be taken (True) or the time is `until` (False)."""
+        while not gate.acquire(timeout=0.002):  # opened by somebody who does not know this clock
+            if until is not None and self._now >= until:
+                return False
+        return True
 
     def timeout_at(self, until: float | None) -> _Timeout:
         """An async block that raises `TimeoutError` when the time is `until`."""

@@ -1,0 +1,200 @@
+"""Performs effects by blocking the calling thread."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from contextlib import closing, nullcontext
+from threading import Lock
+from typing import Any, TypeVar
+
+from langchain_cluster.drive.limits import first_token_by, next_chunk_by, too_late
+from langchain_cluster.drive.workers import InPlace, Pump, Workers
+from langchain_cluster.model.call import Answer, Attempt, Outcome, Verdict
+from langchain_cluster.plan import effects as fx
+from langchain_cluster.ports import Caller, CacheStore, Clock, Span, Tracing
+
+T = TypeVar("T")
+_NO_HEADERS: dict[str, str] = {}
+
+
+class BlockingDriver:
+    """One for all calls of a cluster; it keeps nothing between them.
+
+    Args:
+        clock: time and waiting.
+        caller: asks endpoints.
+        store: the cache, if there is one.
+        tracing: opens spans, if somebody listens.
+        workers: threads for calls that block.
+    """
+
+    def __init__(
+        self,
+        clock: Clock,
+        caller: Caller,
+        store: CacheStore | None = None,
+        tracing: Tracing | None = None,
+        workers: Workers | None = None,
+    ) -> None:
+        self.clock, self.caller, self.store, self.tracing = clock, caller, store, tracing
+        self.workers = workers or Workers()
+
+    def run(self, plan: fx.Plan[T], span: Span | None = None) -> T:
+        """The plan's result. Leaving early, however it happens, settles what the plan holds."""
+        with closing(plan):
+            try:
+                effect = next(plan)
+                while True:
+                    try:
+                        answer = self._perform(effect, span)
+                    except Exception as error:
+                        effect = plan.throw(error)
+                    else:
+                        effect = plan.send(answer)
+            except StopIteration as stop:
+                result: T = stop.value
+                return result
+
+    def stream(self, plan: fx.Plan[Answer], span: Span | None = None) -> Generator[Any, None, None]:
+        """The plan's chunks, and its `Answer` as the last item."""
+        with closing(plan):
+            try:
+                effect = next(plan)
+                while True:
+                    if type(effect) is fx.Relay:
+                        effect = plan.send((yield from self._relay(effect.started)))
+                        continue
+                    try:
+                        answer = self._perform(effect, span)
+                    except Exception as error:
+                        effect = plan.throw(error)
+                    else:
+                        effect = plan.send(answer)
+            except StopIteration as stop:
+                last = stop.value
+        yield last
+
+    def _perform(self, effect: fx.Effect[Any], span: Span | None) -> Any:
+        match effect:
+            case fx.Call(attempt):
+                return self._call(attempt, span)
+            case fx.Lookup(keys):
+                return self._lookup(keys, span)
+            case fx.Store(key, raw):
+                return self.store.set(key, raw) if self.store is not None else None
+            case fx.Open(attempt):
+                return self._open(attempt, span)
+            case fx.Sleep(seconds):
+                return self.clock.sleep(seconds)
+            case fx.Wait(flight, until):
+                gate = Lock()
+                gate.acquire()
+                flight.subscribe(gate.release)
+                try:
+                    self.clock.wait(gate, until)
+                finally:
+                    flight.unsubscribe(gate.release)
+                return None
+            case fx.Fetch(source, after):
+                return source.fetch(after)
+            case _:
+                raise TypeError(f"unknown effect {effect!r}")
+
+    def _lookup(self, keys: tuple[str, ...], parent: Span | None) -> fx.Found | None:
+        if self.store is None:
+            return None
+        span = self.tracing.lookup(parent) if self.tracing is not None else None
+        found: fx.Found | None = None
+        try:
+            raws = [self.store.get(keys[0])] if len(keys) == 1 else self.store.mget(keys)
+            raw = next((raw for raw in raws if raw is not None), None)
+            found = None if raw is None else fx.Found(raw, self.store.name)
+            return found
+        finally:
+            if span is not None:
+                span.end(found.layer if found else "miss")
+
+    def _call(self, attempt: Attempt, parent: Span | None) -> Outcome:
+        span = self.tracing.attempt(attempt, parent) if self.tracing is not None else None
+        headers = _NO_HEADERS if span is None else span.headers
+        started = self.clock.now()
+        outcome: Outcome | None = None
+        try:
+            with span or nullcontext():
+                if attempt.inline:
+                    outcome = self.caller.call(attempt, headers)
+                else:
+                    job = self.workers.start(lambda: self.caller.call(attempt, headers))
+                    outcome = job.wait(self.clock, attempt.limits.until)
+        except TimeoutError:
+            seconds = self.clock.now() - started
+            outcome = too_late(attempt.endpoint, "no answer within the time of the attempt", seconds)
+        finally:
+            if span is not None:
+                span.end(outcome)
+        return outcome
+
+    def _open(self, attempt: Attempt, parent: Span | None) -> Outcome:
+        span = self.tracing.attempt(attempt, parent) if self.tracing is not None else None
+        started = self.clock.now()
+        until, reason = first_token_by(attempt, started)
+        stream = self.caller.open(attempt, _NO_HEADERS if span is None else span.headers)
+        outcome: Outcome | None = None
+        chunks: Pump | InPlace | None = None
+        read: list[Any] = []
+        try:
+            with span or nullcontext():
+                if attempt.inline:
+                    chunks = InPlace(stream.chunks())
+                else:
+                    chunks = Pump(stream.chunks(), self.workers, self.clock)
+                while True:
+                    chunk = chunks.next(until)
+                    read.append(chunk)
+                    stream.note(chunk, self.clock.now())
+                    if stream.has_token(chunk):
+                        break
+            outcome = Outcome(Verdict.OK, value=fx.Started(attempt, stream, read, chunks, span))
+        except StopIteration:
+            outcome = stream.ended(self.clock.now())
+            if outcome.verdict is Verdict.OK:
+                outcome = Outcome(Verdict.OK, value=fx.Started(attempt, stream, read, None, span))
+        except TimeoutError as error:
+            late = str(error) or reason
+            outcome = too_late(attempt.endpoint, late, self.clock.now() - started)
+        except Exception as error:
+            outcome = stream.broke(error, self.clock.now())
+        finally:
+            if outcome is None or outcome.verdict is not Verdict.OK:
+                if chunks is not None:
+                    chunks.close()
+                if span is not None:
+                    span.end(outcome)
+        return outcome
+
+    def _relay(self, opened: fx.Started) -> Generator[Any, None, Outcome]:
+        stream, chunks, span = opened.stream, opened.rest, opened.span
+        outcome: Outcome | None = None
+        reason = ""
+        try:
+            yield from opened.read
+            while chunks is not None:
+                until, reason = next_chunk_by(opened.attempt, self.clock.now())
+                with span or nullcontext():
+                    chunk = chunks.next(until)
+                stream.note(chunk, self.clock.now())
+                yield chunk
+            outcome = stream.ended(self.clock.now())
+        except StopIteration:
+            outcome = stream.ended(self.clock.now())
+        except TimeoutError as error:
+            now = self.clock.now()
+            outcome = stream.broke(error if str(error) else TimeoutError(reason), now)
+        except Exception as error:
+            outcome = stream.broke(error, self.clock.now())
+        finally:
+            if chunks is not None:
+                chunks.close()
+            if span is not None:
+                span.end(outcome)
+        return outcome

@@ -1,0 +1,217 @@
+"""Performs effects by suspending the current task."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing, closing, nullcontext
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from langchain_cluster.drive.limits import first_token_by, next_chunk_by, too_late
+from langchain_cluster.guard.flights import Flight
+from langchain_cluster.model.call import Answer, Attempt, Outcome, Verdict
+from langchain_cluster.plan import effects as fx
+from langchain_cluster.ports import Caller, CacheStore, Clock, Span, Tracing
+
+T = TypeVar("T")
+_NO_HEADERS: dict[str, str] = {}
+
+
+@dataclass(slots=True)
+class _Ended:
+    """An async generator cannot return a value: it leaves it here."""
+
+    outcome: Outcome | None = None
+
+
+class TaskDriver:
+    """The asyncio twin of `BlockingDriver`: the same effects, awaited. Bound to no event loop."""
+
+    def __init__(
+        self,
+        clock: Clock,
+        caller: Caller,
+        store: CacheStore | None = None,
+        tracing: Tracing | None = None,
+    ) -> None:
+        self.clock, self.caller, self.store, self.tracing = clock, caller, store, tracing
+
+    async def run(self, plan: fx.Plan[T], span: Span | None = None) -> T:
+        """The plan's result. Cancelling settles what the plan holds."""
+        with closing(plan):
+            try:
+                effect = next(plan)
+                while True:
+                    try:
+                        answer = await self._perform(effect, span)
+                    except Exception as error:
+                        effect = plan.throw(error)
+                    else:
+                        effect = plan.send(answer)
+            except StopIteration as stop:
+                result: T = stop.value
+                return result
+
+    async def stream(self, plan: fx.Plan[Answer], span: Span | None = None) -> AsyncGenerator[Any, None]:
+        """The plan's chunks, and its `Answer` as the last item."""
+        with closing(plan):
+            try:
+                effect = next(plan)
+                while True:
+                    if type(effect) is fx.Relay:
+                        ended = _Ended()
+                        async with aclosing(self._relay(effect.started, ended)) as chunks:
+                            async for chunk in chunks:
+                                yield chunk
+                        effect = plan.send(ended.outcome)
+                        continue
+                    try:
+                        answer = await self._perform(effect, span)
+                    except Exception as error:
+                        effect = plan.throw(error)
+                    else:
+                        effect = plan.send(answer)
+            except StopIteration as stop:
+                last = stop.value
+        yield last
+
+    async def _perform(self, effect: fx.Effect[Any], span: Span | None) -> Any:
+        match effect:
+            case fx.Call(attempt):
+                return await self._call(attempt, span)
+            case fx.Lookup(keys):
+                return await self._lookup(keys, span)
+            case fx.Store(key, raw):
+                return await self.store.aset(key, raw) if self.store is not None else None
+            case fx.Open(attempt):
+                return await self._open(attempt, span)
+            case fx.Sleep(seconds):
+                return await self.clock.asleep(seconds)
+            case fx.Wait(flight, until):
+                return await self._wait(flight, until)
+            case fx.Fetch(source, after):
+                return await source.afetch(after)
+            case _:
+                raise TypeError(f"unknown effect {effect!r}")
+
+    async def _wait(self, flight: Flight, until: float | None) -> None:
+        loop, landed = asyncio.get_running_loop(), asyncio.Event()
+
+        def tell() -> None:  # from the leader's thread, which may not be this loop's
+            if not loop.is_closed():
+                loop.call_soon_threadsafe(landed.set)
+
+        flight.subscribe(tell)
+        try:
+            async with self.clock.timeout_at(until):
+                await landed.wait()
+        except TimeoutError:
+            pass  # the plan sees that it has not landed
+        finally:
+            flight.unsubscribe(tell)
+
+    async def _lookup(self, keys: tuple[str, ...], parent: Span | None) -> fx.Found | None:
+        if self.store is None:
+            return None
+        span = self.tracing.lookup(parent) if self.tracing is not None else None
+        found: fx.Found | None = None
+        try:
+            raws = [await self.store.aget(keys[0])] if len(keys) == 1 else await self.store.amget(keys)
+            raw = next((raw for raw in raws if raw is not None), None)
+            found = None if raw is None else fx.Found(raw, self.store.name)
+            return found
+        finally:
+            if span is not None:
+                span.end(found.layer if found else "miss")
+
+    async def _call(self, attempt: Attempt, parent: Span | None) -> Outcome:
+        span = self.tracing.attempt(attempt, parent) if self.tracing is not None else None
+        headers = _NO_HEADERS if span is None else span.headers
+        started = self.clock.now()
+        outcome: Outcome | None = None
+        try:
+            with span or nullcontext():
+                if attempt.inline or attempt.limits.until is None:
+                    outcome = await self.caller.acall(attempt, headers)
+                else:
+                    async with self.clock.timeout_at(attempt.limits.until):
+                        outcome = await self.caller.acall(attempt, headers)
+        except TimeoutError:
+            seconds = self.clock.now() - started
+            outcome = too_late(attempt.endpoint, "no answer within the time of the attempt", seconds)
+        finally:
+            if span is not None:
+                span.end(outcome)
+        return outcome
+
+    async def _open(self, attempt: Attempt, parent: Span | None) -> Outcome:
+        span = self.tracing.attempt(attempt, parent) if self.tracing is not None else None
+        started = self.clock.now()
+        until, reason = first_token_by(attempt, started)
+        stream = self.caller.open(attempt, _NO_HEADERS if span is None else span.headers)
+        chunks = stream.achunks()
+        outcome: Outcome | None = None
+        read: list[Any] = []
+        try:
+            with span or nullcontext():
+                async with self.clock.timeout_at(until):
+                    while True:
+                        chunk = await anext(chunks)
+                        read.append(chunk)
+                        stream.note(chunk, self.clock.now())
+                        if stream.has_token(chunk):
+                            break
+            outcome = Outcome(Verdict.OK, value=fx.Started(attempt, stream, read, chunks, span))
+        except StopAsyncIteration:
+            outcome = stream.ended(self.clock.now())
+            if outcome.verdict is Verdict.OK:
+                outcome = Outcome(Verdict.OK, value=fx.Started(attempt, stream, read, None, span))
+        except TimeoutError as error:
+            late = str(error) or reason
+            outcome = too_late(attempt.endpoint, late, self.clock.now() - started)
+        except Exception as error:
+            outcome = stream.broke(error, self.clock.now())
+        finally:
+            if outcome is None or outcome.verdict is not Verdict.OK:
+                await _aclose(chunks)
+                if span is not None:
+                    span.end(outcome)
+        return outcome
+
+    async def _relay(self, opened: fx.Started, ended: _Ended) -> AsyncGenerator[Any, None]:
+        stream, chunks, span = opened.stream, opened.rest, opened.span
+        reason = ""
+        try:
+            for chunk in opened.read:
+                yield chunk
+            while chunks is not None:
+                until, reason = next_chunk_by(opened.attempt, self.clock.now())
+                with span or nullcontext():
+                    async with self.clock.timeout_at(until):
+                        chunk = await anext(chunks)
+                stream.note(chunk, self.clock.now())
+                yield chunk
+            ended.outcome = stream.ended(self.clock.now())
+        except StopAsyncIteration:
+            ended.outcome = stream.ended(self.clock.now())
+        except TimeoutError as error:
+            now = self.clock.now()
+            ended.outcome = stream.broke(error if str(error) else TimeoutError(reason), now)
+        except Exception as error:
+            ended.outcome = stream.broke(error, self.clock.now())
+        finally:
+            if chunks is not None:
+                await _aclose(chunks)
+            if span is not None:
+                span.end(ended.outcome)
+
+
+async def _aclose(chunks: AsyncIterator[Any]) -> None:
+    """Close an async iterator now: the garbage collector would do it some time, on another task."""
+    close = getattr(chunks, "aclose", None)
+    if close is not None:
+        try:
+            await close()
+        except Exception:
+            pass  # whatever the endpoint's client says on closing, the attempt has its outcome
