@@ -11,6 +11,7 @@ import socket
 import struct
 import time
 from collections.abc import Mapping
+from urllib.parse import quote
 
 from langchain_cluster.testing.simulated.http import Framing, Request, chunk, head
 from langchain_cluster.testing.simulated.log import Log, Outcome, Seen
@@ -87,7 +88,7 @@ class Exchange:
         request_id = f"req_{self._number}"
         own = {"x-request-id": request_id, "request-id": request_id, **(headers or {})}
         if self._seen is not None:
-            own["x-simulated-endpoint"] = self._seen.endpoint.encode("ascii", "replace").decode()
+            own["x-simulated-endpoint"] = quote(self._seen.endpoint)
         keep = self.request.keep_alive
         self._buffer.append(head(status, content_type, framing, keep_alive=keep, headers=own))
 
