@@ -15,6 +15,7 @@ from langchain_openai import ChatOpenAI
 from langchain_cluster.testing.simulated import Fault, SimulatedServer, faults
 
 CALL: dict[str, Any] = {"model": "m", "max_tokens": 99, "messages": [{"role": "user", "content": "a b c d"}]}
+QUIET = 0.3  # seconds: enough for a busy machine to send what it means to send
 PATHS = {"openai": "/gpu-1/v1/chat/completions", "anthropic": "/gpu-1/v1/messages"}
 
 
@@ -33,12 +34,17 @@ def post(server: SimulatedServer, style: str = "openai", **changes: Any) -> http
     return httpx.post(server.url + PATHS[style], json=CALL | changes, timeout=5)
 
 
-def wire(server: SimulatedServer, style: str, *, stream: bool) -> tuple[bytes, bytes, str]:
-    """Returns head, body and how it ended: "closed", "reset", or "open" when nothing more came."""
+def wire(
+    server: SimulatedServer, style: str, *, stream: bool, patience: float = 5.0
+) -> tuple[bytes, bytes, str]:
+    """Returns head, body and how it ended: "closed", "reset", or "open" when nothing more came.
+
+    patience: seconds without a byte after which it counts as open.
+    """
     body = orjson.dumps(CALL | {"stream": stream})
     request = f"POST {PATHS[style]} HTTP/1.1\r\nhost: x\r\ncontent-length: {len(body)}\r\n\r\n"
     received = b""
-    with socket.create_connection(("127.0.0.1", server.port), timeout=0.1) as sock:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=patience) as sock:
         sock.sendall(request.encode() + body)
         try:
             while data := sock.recv(65536):
@@ -59,13 +65,15 @@ def tokens(body: bytes) -> int:
     )
 
 
-def openai_model(server: SimulatedServer) -> ChatOpenAI:
-    return ChatOpenAI(base_url=server.openai_url("gpu-1"), model="m", api_key="-", max_retries=0, timeout=0.2)
+def openai_model(server: SimulatedServer, timeout: float = 5.0) -> ChatOpenAI:
+    return ChatOpenAI(
+        base_url=server.openai_url("gpu-1"), model="m", api_key="-", max_retries=0, timeout=timeout
+    )
 
 
 def anthropic_model(server: SimulatedServer) -> ChatAnthropic:
     url = server.anthropic_url("gpu-1")
-    return ChatAnthropic(base_url=url, model="m", api_key="-", max_retries=0, timeout=0.2)
+    return ChatAnthropic(base_url=url, model="m", api_key="-", max_retries=0, timeout=5)
 
 
 # -- which request is struck -----------------------------------------------
@@ -254,9 +262,9 @@ def test_refusing_is_a_reset_before_any_header(server: SimulatedServer, style: s
 
 def test_hanging_is_silence(server: SimulatedServer, style: str) -> None:
     server.fail(faults.Hang())
-    assert wire(server, style, stream=False) == (b"", b"", "open")
+    assert wire(server, style, stream=False, patience=QUIET) == (b"", b"", "open")
     with pytest.raises(openai.APITimeoutError):
-        openai_model(server).invoke("hello")
+        openai_model(server, QUIET).invoke("hello")
 
 
 # -- in the middle of a stream ---------------------------------------------
@@ -264,13 +272,14 @@ def test_hanging_is_silence(server: SimulatedServer, style: str) -> None:
 
 def test_a_slow_first_token_comes_after_the_headers(server: SimulatedServer, style: str) -> None:
     server.fail(faults.SlowFirstToken(30))
-    head, body, ended = wire(server, style, stream=True)
+    head, body, ended = wire(server, style, stream=True, patience=QUIET)
     assert head.startswith(b"HTTP/1.1 200 OK")
     assert (tokens(body), ended) == (0, "open")
-    assert wire(server, style, stream=False) == (b"", b"", "open")
+    assert wire(server, style, stream=False, patience=QUIET) == (b"", b"", "open")
     server.heal()
     server.fail(faults.SlowFirstToken(0.02))
-    assert tokens(wire(server, style, stream=True)[1]) == 6
+    assert tokens(post(server, style, stream=True).content) == 6
+    assert server.log[-1].seconds >= 0.02
 
 
 def test_a_reset_in_the_middle(server: SimulatedServer, style: str) -> None:
@@ -307,9 +316,9 @@ def test_a_cut_chunked_stream_is_an_error_of_http(server: SimulatedServer, style
 
 def test_a_stall_keeps_the_connection(server: SimulatedServer, style: str) -> None:
     server.fail(faults.StallAfter(1))
-    _, body, ended = wire(server, style, stream=True)
+    _, body, ended = wire(server, style, stream=True, patience=QUIET)
     assert (tokens(body), ended) == (1, "open")
-    _, body, ended = wire(server, style, stream=False)
+    _, body, ended = wire(server, style, stream=False, patience=QUIET)
     assert (len(body) > 0, ended) == (True, "open")
     assert server.wait_until(lambda: server.in_flight() == 0)
     assert {entry.outcome for entry in server.log} == {"client_left"}
@@ -347,7 +356,7 @@ def test_a_stream_without_its_closing_mark(server: SimulatedServer, style: str) 
     assert '"stop"' in text or '"end_turn"' in text
     assert "[DONE]" not in text
     assert "message_stop" not in text
-    assert wire(server, style, stream=True)[2] == "open"
+    assert wire(server, style, stream=True, patience=QUIET)[2] == "open"
     server.fail(faults.NoDone(close=True), times=1)
     assert wire(server, style, stream=True)[2] == "closed"
     server.fail(faults.NoDone())
@@ -364,9 +373,9 @@ def test_an_error_event(server: SimulatedServer, style: str) -> None:
 
 def test_broken_streams_as_the_sdks_show_them(server: SimulatedServer) -> None:
     seen: list[str] = []
-    model = openai_model(server)
 
     def stream(fault: Fault) -> None:
+        model = openai_model(server, QUIET if isinstance(fault, faults.StallAfter) else 5.0)
         server.heal()
         server.fail(fault)
         seen.clear()
