@@ -1,0 +1,213 @@
+"""A cache in the process: a dict, with an order to evict by and a time to live.
+
+The hit path takes no lock: under `sieve`, the default, a hit only sets a mark (`order.py`).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from itertools import islice
+from math import inf
+from random import Random
+from threading import Lock
+from typing import Literal, get_args
+
+from langchain_cluster.cache.order import ORDERS, Entry, Order
+from langchain_cluster.cache.twins import AsyncTwins
+from langchain_cluster.errors import ConfigError
+
+EvictionPolicy = Literal["lru", "lfu", "fifo", "ttl", "sieve"]
+JITTER = 0.1  # of the time to live: entries stored together must not all be asked anew together
+_SWEPT = 20  # entries looked at for expiry with each write
+
+
+@dataclass(frozen=True, slots=True)
+class CacheStats:
+    """Counts since the start; `entries` and `bytes` are of now."""
+
+    hits: int = 0
+    misses: int = 0
+    sets: int = 0
+    evictions: int = 0
+    expired: int = 0
+    entries: int = 0
+    bytes: int = 0
+
+    @property
+    def hit_ratio(self) -> float:
+        """Hits per lookup, 0-1; 0 before the first."""
+        asked = self.hits + self.misses
+        return self.hits / asked if asked else 0.0
+
+
+class MemoryCache(AsyncTwins):
+    """Bytes in a bounded dict.
+
+    Args:
+        max_entries: entries kept at most, >= 1; None is unbounded.
+        max_bytes: bytes of values kept at most, >= 1; None is unbounded. A larger value is not kept.
+        policy: who leaves when it is full. "sieve": who was not used since the hand last came by;
+            "lru": least recently used; "lfu": least often used; "fifo": oldest; "ttl": next to expire.
+        ttl: seconds an entry lives, give or take a tenth; None is for ever.
+        clock: monotonic seconds. seed: for the jitter.
+
+    Raises:
+        ConfigError: an unknown policy, or a bound that is no number >= 1.
+    """
+
+    name = "memory"
+
+    def __init__(
+        self,
+        max_entries: int | None = 10_000,
+        max_bytes: int | None = None,
+        policy: EvictionPolicy = "sieve",
+        ttl: float | None = None,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        seed: int | None = None,
+    ) -> None:
+        for name, bound in (("max_entries", max_entries), ("max_bytes", max_bytes)):
+            if bound is not None and not (type(bound) is int and bound >= 1):
+                raise ConfigError(f"{name} {bound!r} is not an integer >= 1", key="cache")
+        if policy not in get_args(EvictionPolicy):
+            raise ConfigError(
+                f"unknown policy {policy!r}", key="cache", valid=get_args(EvictionPolicy), got=str(policy)
+            )
+        if ttl is not None and not ttl > 0:
+            raise ConfigError(f"ttl {ttl!r} is not a number of seconds > 0", key="cache")
+        self.max_entries, self.max_bytes, self.policy, self.ttl = max_entries, max_bytes, policy, ttl
+        self._clock, self._rng = clock, Random(seed)
+        self._entries: dict[str, Entry] = {}
+        self._order: Order = ORDERS[policy]()
+        self._hears_hits = policy == "lru"
+        self._lock = Lock()
+        self._bytes = 0
+        self._hits = self._misses = self._sets = self._evictions = self._expired = 0
+        self._sweep: Iterator[str] = iter(())  # where the sweep for expired entries stands
+
+    # -- reading ------------------------------------------------------------------------------------
+
+    def get(self, key: str) -> bytes | None:
+        """The value, None if absent or expired."""
+        entry = self._entries.get(key)
+        if entry is None or entry.expires <= self._clock():
+            self._misses += 1
+            return None
+        self._hits += 1
+        entry.uses += 1
+        if self._hears_hits:
+            with self._lock:
+                self._order.used(key)
+        return entry.value
+
+    def exists(self, key: str) -> bool:
+        """Whether there is a value; counts as no lookup."""
+        entry = self._entries.get(key)
+        return entry is not None and entry.expires > self._clock()
+
+    def mget(self, keys: Sequence[str]) -> list[bytes | None]:
+        """The values in the order of `keys`, None for each absent one."""
+        return [self.get(key) for key in keys]
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def stats(self) -> CacheStats:
+        """Counts since the start."""
+        return CacheStats(
+            self._hits, self._misses, self._sets, self._evictions, self._expired, len(self._entries), self._bytes
+        )
+
+    # -- writing ------------------------------------------------------------------------------------
+
+    def set(self, key: str, value: bytes, ttl: float | None = None) -> None:
+        """Keep `value` for `ttl` seconds, the cache's own if None."""
+        lives = self.ttl if ttl is None else ttl
+        expires = inf if lives is None else self._clock() + lives * self._jitter(ttl)
+        with self._lock:
+            self._drop(key)
+            self._sets += 1
+            if self.max_bytes is not None and len(value) > self.max_bytes:
+                return
+            entry = self._entries[key] = Entry(value, expires)
+            self._order.added(key, entry)
+            self._bytes += len(value)
+            self._expire_some()
+            while self._too_full():
+                self._drop(self._order.victim(self._entries))
+                self._evictions += 1
+
+    def _jitter(self, ttl: float | None) -> float:
+        """Only the cache's own time to live is spread: who asks for a time gets it."""
+        return 1.0 if ttl is not None else 1.0 + JITTER * (2.0 * self._rng.random() - 1.0)
+
+    def mset(self, items: Mapping[str, bytes], ttl: float | None = None) -> None:
+        """Keep all of `items`."""
+        for key, value in items.items():
+            self.set(key, value, ttl)
+
+    def expire(self, key: str, ttl: float) -> bool:
+        """Let an entry live `ttl` seconds from now; False if there is none."""
+        with self._lock:
+            entry = self._entries.get(key)
+            now = self._clock()
+            if entry is None or entry.expires <= now:
+                return False
+            entry.expires = now + ttl
+            return True
+
+    def delete(self, key: str) -> bool:
+        """Remove an entry; whether there was one."""
+        with self._lock:
+            alive = self.exists(key)
+            self._drop(key)
+            return alive
+
+    def mdelete(self, keys: Sequence[str]) -> int:
+        """Remove entries; how many there were."""
+        return sum(self.delete(key) for key in keys)
+
+    def clear(self, pattern: str = "*") -> int:
+        """Remove the entries whose key matches a glob; how many there were."""
+        with self._lock:
+            gone = [key for key in self._entries if pattern == "*" or fnmatchcase(key, pattern)]
+            for key in gone:
+                self._drop(key)
+            return len(gone)
+
+    def close(self) -> None:
+        """Forget everything."""
+        self.clear()
+
+    # -- under the lock -----------------------------------------------------------------------------
+
+    def _drop(self, key: str) -> None:
+        entry = self._entries.pop(key, None)
+        if entry is not None:
+            self._order.removed(key)
+            self._bytes -= len(entry.value)
+
+    def _too_full(self) -> bool:
+        if self.max_entries is not None and len(self._entries) > self.max_entries:
+            return True
+        return self.max_bytes is not None and self._bytes > self.max_bytes
+
+    def _expire_some(self) -> None:
+        """Look at a few entries with each write: nothing expired stays for ever, no thread is needed."""
+        now = self._clock()
+        keys = list(islice(self._sweep, _SWEPT))
+        if not keys:
+            self._sweep = iter(list(self._entries))
+        for key in keys:
+            entry = self._entries.get(key)
+            if entry is not None and entry.expires <= now:
+                self._drop(key)
+                self._expired += 1
+
+    def __repr__(self) -> str:
+        bound = "" if self.max_entries is None else f" of {self.max_entries}"
+        return f"<MemoryCache {self.policy}, {len(self._entries)}{bound} entries, {self.stats().hit_ratio:.0%} hits>"

@@ -1,0 +1,210 @@
+"""Ask an endpoint's chat model, through `_generate` and its siblings, and judge what comes back.
+
+Never through the model's `invoke`: inside a chain that opens a second run, counts the tokens twice and
+doubles every token of a LangGraph stream. What `invoke` would have done is done here: the model's own
+rate limiter, its bindings, `disable_streaming`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+from langchain_core.exceptions import ContextOverflowError
+from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
+from langchain_core.outputs import ChatGenerationChunk, ChatResult
+
+from langchain_cluster.endpoints.adapter import Adapter
+from langchain_cluster.endpoints.binding import Translator
+from langchain_cluster.endpoints.classify import classify
+from langchain_cluster.endpoints.stream import ModelStream
+from langchain_cluster.endpoints.usage import finish_reason_of, storable, usage_of
+from langchain_cluster.model.call import Attempt, Outcome, Verdict
+from langchain_cluster.model.endpoint import Endpoint
+
+_LONGEST_REASON = 200
+
+
+@dataclass(slots=True)
+class Question:
+    """What a chat model is asked: the payload of a `Request`."""
+
+    messages: list[BaseMessage]
+    stop: list[str] | None = None
+    arguments: dict[str, Any] = field(default_factory=dict)
+
+
+class ModelCaller:
+    """A `Caller` for endpoints whose model is a LangChain chat model.
+
+    Args:
+        now: the clock.
+    """
+
+    def __init__(self, now: Callable[[], float]) -> None:
+        self._now = now
+        self._adapters: dict[str, Adapter] = {}
+        self._translator = Translator()
+
+    def adapter(self, endpoint: Endpoint) -> Adapter:
+        """The endpoint's model made ready; anew when the model or its parameters changed.
+
+        Raises:
+            ConfigError: its model is no chat model.
+        """
+        adapter = self._adapters.get(endpoint.id)
+        if adapter is None or adapter.stale(endpoint):
+            adapter = self._adapters[endpoint.id] = Adapter(endpoint)
+        return adapter
+
+    def forget(self, id: str) -> None:
+        """The endpoint has left the pool."""
+        self._adapters.pop(id, None)
+
+    def call(self, attempt: Attempt, headers: Mapping[str, str]) -> Outcome:
+        """Ask and wait for the whole answer; never raises an `Exception`."""
+        started = self._now()
+        try:
+            adapter = self.adapter(attempt.endpoint)
+            question: Question = attempt.request.payload
+            arguments = self._arguments(adapter, attempt, headers, started, stream=False)
+            if adapter.original.rate_limiter is not None:
+                adapter.original.rate_limiter.acquire(blocking=True)
+            result = adapter.model._generate(question.messages, stop=question.stop, **arguments)
+            return self._answered(result, adapter, self._now() - started)
+        except Exception as error:
+            return judge(error, self._now() - started)
+
+    async def acall(self, attempt: Attempt, headers: Mapping[str, str]) -> Outcome:
+        """The same, awaited."""
+        started = self._now()
+        try:
+            adapter = self.adapter(attempt.endpoint)
+            question: Question = attempt.request.payload
+            arguments = self._arguments(adapter, attempt, headers, started, stream=False)
+            if adapter.original.rate_limiter is not None:
+                await adapter.original.rate_limiter.aacquire(blocking=True)
+            result = await adapter.model._agenerate(question.messages, stop=question.stop, **arguments)
+            return self._answered(result, adapter, self._now() - started)
+        except Exception as error:
+            return judge(error, self._now() - started)
+
+    def open(self, attempt: Attempt, headers: Mapping[str, str]) -> ModelStream:
+        """A stream; nothing is sent before its first chunk is wanted."""
+        started = self._now()
+        question: Question = attempt.request.payload
+
+        def chunks() -> Iterator[ChatGenerationChunk]:
+            adapter = self.adapter(attempt.endpoint)
+            arguments = self._arguments(adapter, attempt, headers, started, stream=adapter.streams)
+            if adapter.original.rate_limiter is not None:
+                adapter.original.rate_limiter.acquire(blocking=True)
+            if adapter.streams:
+                yield from adapter.model._stream(question.messages, stop=question.stop, **arguments)
+            else:
+                result = adapter.model._generate(question.messages, stop=question.stop, **arguments)
+                yield as_chunk(result)
+
+        async def achunks() -> AsyncIterator[ChatGenerationChunk]:
+            adapter = self.adapter(attempt.endpoint)
+            arguments = self._arguments(adapter, attempt, headers, started, stream=adapter.streams)
+            if adapter.original.rate_limiter is not None:
+                await adapter.original.rate_limiter.aacquire(blocking=True)
+            if not adapter.streams:
+                result = await adapter.model._agenerate(question.messages, stop=question.stop, **arguments)
+                yield as_chunk(result)
+                return
+            stream = adapter.model._astream(question.messages, stop=question.stop, **arguments)
+            try:
+                async for chunk in stream:
+                    yield chunk
+            finally:
+                close = getattr(stream, "aclose", None)
+                if close is not None:
+                    await close()
+
+        try:
+            says_why = self.adapter(attempt.endpoint).says_why
+        except Exception:
+            says_why = False  # `chunks` raises it again, where it is judged
+        keep = attempt.request.fingerprint is not None
+        return ModelStream(chunks, achunks, judge, started=started, says_why=says_why, keep=keep)
+
+    def _arguments(
+        self, adapter: Adapter, attempt: Attempt, headers: Mapping[str, str], now: float, *, stream: bool
+    ) -> dict[str, Any]:
+        own = self._translator.translate(adapter.model, attempt.request.payload.arguments)
+        arguments = adapter.arguments(own, attempt.limits, headers, now, stream=stream)
+        if stream and adapter.sdk == "openai" and "stream_usage" not in arguments:
+            # With an address of one's own ChatOpenAI leaves the usage out of streams unless asked.
+            if getattr(adapter.original, "stream_usage", None) is None:
+                arguments["stream_usage"] = True
+        return arguments
+
+    @staticmethod
+    def _answered(result: ChatResult, adapter: Adapter, seconds: float) -> Outcome:
+        if not result.generations:
+            return judge(ValueError("the answer has no choices"), seconds)
+        generation = result.generations[0]
+        message = generation.message
+        reason = finish_reason_of(message, generation.generation_info)
+        whole = len(result.generations) == 1 and storable(message, reason, says_why=adapter.says_why)
+        used = usage_of(getattr(message, "usage_metadata", None))
+        return Outcome(Verdict.OK, seconds, None, used, result, storable=whole)
+
+
+def judge(error: BaseException, seconds: float) -> Outcome:
+    """The outcome of an attempt that raised `error`."""
+    judged = classify(error)
+    if judged.verdict is Verdict.OVERFLOW and not isinstance(error, ContextOverflowError):
+        # Summarization middleware waits for this class, whatever the provider's own says.
+        overflow = ContextOverflowError(str(error))
+        overflow.__cause__ = error
+        error = overflow
+    reason = type(error).__name__ if judged.status is None else f"{judged.status} {type(error).__name__}"
+    text = " ".join(str(error).split())
+    if text:
+        reason = f"{reason}: {text}"[:_LONGEST_REASON]
+    return Outcome(
+        judged.verdict,
+        seconds,
+        error=error,
+        reason=reason,
+        retry_after=judged.retry_after,
+        status=judged.status,
+    )
+
+
+def as_chunk(result: ChatResult) -> ChatGenerationChunk:
+    """A whole answer as the only chunk of a stream."""
+    generation = result.generations[0]
+    message = generation.message
+    fields = {name: getattr(message, name) for name in ("content", "additional_kwargs", "response_metadata")}
+    calls = getattr(message, "tool_calls", [])
+    chunk = AIMessageChunk(
+        **fields,
+        id=message.id,
+        name=message.name,
+        usage_metadata=message.usage_metadata if isinstance(message, AIMessage) else None,
+        tool_calls=calls,
+        invalid_tool_calls=getattr(message, "invalid_tool_calls", []),
+        tool_call_chunks=[
+            {
+                "name": call["name"],
+                "args": _json(call["args"]),
+                "id": call["id"],
+                "index": index,
+                "type": "tool_call_chunk",
+            }
+            for index, call in enumerate(calls)
+        ],
+        chunk_position="last",
+    )
+    info = {**(result.llm_output or {}), **(generation.generation_info or {})}
+    return ChatGenerationChunk(message=chunk, generation_info=info or None)
+
+
+def _json(value: Any) -> str:
+    return orjson.dumps(value).decode()

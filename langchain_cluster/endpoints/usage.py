@@ -1,0 +1,44 @@
+"""How an answer ended and what it used, read from a LangChain message."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from langchain_core.messages import BaseMessage
+
+from langchain_cluster.model.call import Usage
+
+_REASONS = ("finish_reason", "stop_reason", "done_reason")
+_WHOLE = frozenset({"stop", "end_turn", "stop_sequence", "eos", "completed", "STOP", "COMPLETE"})
+
+
+def usage_of(metadata: Mapping[str, Any] | None) -> Usage | None:
+    """`usage_metadata` as a `Usage`; None when the endpoint did not report any."""
+    if not metadata:
+        return None
+    cached = (metadata.get("input_token_details") or {}).get("cache_read") or 0
+    return Usage(metadata.get("input_tokens") or 0, metadata.get("output_tokens") or 0, cached)
+
+
+def finish_reason_of(message: BaseMessage, info: Mapping[str, Any] | None) -> str | None:
+    """Why the model stopped, under whichever name; None when it did not say."""
+    for facts in (info, message.response_metadata):
+        if facts:
+            for name in _REASONS:
+                reason = facts.get(name)
+                if reason:
+                    return str(reason)
+    return None
+
+
+def storable(message: BaseMessage, reason: str | None, *, says_why: bool) -> bool:
+    """Whether an answer may be cached: whole, with something in it, and without tool calls.
+
+    `says_why`: whether this kind of model always gives a reason, so that none means cut off.
+    """
+    if getattr(message, "tool_calls", None) or getattr(message, "invalid_tool_calls", None):
+        return False
+    if not message.content:
+        return False
+    return reason in _WHOLE or (reason is None and not says_why)
