@@ -119,7 +119,13 @@ class MemoryCache(AsyncTwins):
     def stats(self) -> CacheStats:
         """Counts since the start."""
         return CacheStats(
-            self._hits, self._misses, self._sets, self._evictions, self._expired, len(self._entries), self._bytes
+            self._hits,
+            self._misses,
+            self._sets,
+            self._evictions,
+            self._expired,
+            len(self._entries),
+            self._bytes,
         )
 
     # -- writing ------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from langchain_cluster.drive.limits import first_token_by, next_chunk_by, too_la
 from langchain_cluster.drive.workers import InPlace, Pump, Workers
 from langchain_cluster.model.call import Answer, Attempt, Outcome, Verdict
 from langchain_cluster.plan import effects as fx
-from langchain_cluster.ports import Caller, CacheStore, Clock, Span, Tracing
+from langchain_cluster.ports import CacheStore, Caller, Clock, Span, Tracing
 
 T = TypeVar("T")
 _NO_HEADERS: dict[str, str] = {}

@@ -118,7 +118,7 @@ def _format_for(model: BaseChatModel, wanted: Format) -> dict[str, Any]:
     except (NotImplementedError, ValueError, TypeError):
         return {"response_format": dict(wanted)}  # not a method of this kind: the common spelling
     binding = _binding_in(structured)
-    if binding is None or "response_format" not in binding.kwargs and "tools" in binding.kwargs:
+    if binding is None or ("response_format" not in binding.kwargs and "tools" in binding.kwargs):
         return {"response_format": dict(wanted)}  # it would ask by a tool, which a parser of text cannot read
     kwargs = {name: value for name, value in binding.kwargs.items() if name not in _FOR_TRACES_ONLY}
     if isinstance(kwargs.get("response_format"), type):

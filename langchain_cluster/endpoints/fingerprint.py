@@ -51,6 +51,12 @@ def parameters_of(model: BaseChatModel) -> tuple[Any, ...]:
     return tuple(map(model.__dict__.get, PARAMETERS))
 
 
+def sampled(arguments: Mapping[str, Any]) -> bool:
+    """Whether the call asks for chance: a temperature above 0."""
+    temperature = arguments.get("temperature")
+    return isinstance(temperature, int | float) and temperature > 0
+
+
 def fingerprint(
     messages: Sequence[BaseMessage],
     stop: Sequence[str] | None,
@@ -69,9 +75,13 @@ def fingerprint(
 
 
 def _arguments(arguments: Mapping[str, Any]) -> dict[str, Any]:
-    return {
+    projected = {
         name: value for name, value in arguments.items() if name not in _NO_MATTER and value is not None
     }
+    options = getattr(projected.get("tools"), "options", None)
+    if options:
+        projected["tools options"] = options
+    return projected
 
 
 def _message(message: BaseMessage) -> list[Any]:

@@ -50,7 +50,9 @@ class ModelStream:
         if message.content:
             if isinstance(message.content, str):
                 return True
-            return any(block if isinstance(block, str) else _says_something(block) for block in message.content)
+            return any(
+                block if isinstance(block, str) else _says_something(block) for block in message.content
+            )
         return bool(getattr(message, "tool_call_chunks", None)) or any(message.additional_kwargs.values())
 
     def note(self, chunk: ChatGenerationChunk, at: float) -> None:

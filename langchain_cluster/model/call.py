@@ -88,9 +88,7 @@ class Request:
     @property
     def particular(self) -> bool:
         """Whether some endpoints may not serve this request."""
-        return bool(
-            self.tags or self.tier or self.model or self.needs or self.role is not Role.LLM
-        )
+        return bool(self.tags or self.tier or self.model or self.needs or self.role is not Role.LLM)
 
 
 @dataclass(frozen=True, slots=True)

@@ -144,7 +144,9 @@ class Endpoint:
 
     def __post_init__(self) -> None:
         if not _is_text(self.id):
-            raise ConfigError(f"an endpoint's id is a text that is not empty, not {self.id!r}", key="endpoint.id")
+            raise ConfigError(
+                f"an endpoint's id is a text that is not empty, not {self.id!r}", key="endpoint.id"
+            )
         where = f"endpoint {self.id!r}"
         if not _is_number(self.weight) or not math.isfinite(self.weight) or self.weight < 0:
             raise ConfigError(f"weight {self.weight!r} is not a finite number >= 0", key=where)

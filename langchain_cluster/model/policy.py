@@ -83,7 +83,9 @@ class Policy(Strict):
     connect_timeout: Seconds | None = 5.0
     first_token_timeout: Seconds | None = None
     idle_timeout: Seconds | None = 30.0
-    wait: wait_base | Callable[[Any], float] = Field(default_factory=lambda: wait_random_exponential(0.25, 10.0))
+    wait: wait_base | Callable[[Any], float] = Field(
+        default_factory=lambda: wait_random_exponential(0.25, 10.0)
+    )
     retry_budget: float | None = Field(0.2, ge=0)
     hedge: None = None
     recover: Literal["fail"] = "fail"
@@ -104,3 +106,14 @@ class Policy(Strict):
             ConfigError: an unknown name or a value that is not valid.
         """
         return Policy(**{name: getattr(self, name) for name in self.model_fields_set} | overrides)
+
+    def within(self, timeout: float | str) -> Policy:
+        """This policy for a call that has `timeout` seconds; its parts have no more than the whole."""
+        changed = self.but(timeout=timeout, attempt_timeout=None, first_token_timeout=None)
+        whole = changed.timeout
+        parts = {
+            name: min(part, whole)
+            for name in ("attempt_timeout", "first_token_timeout")
+            if (part := getattr(self, name)) is not None and whole is not None
+        }
+        return changed.but(**parts) if parts else changed

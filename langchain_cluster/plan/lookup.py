@@ -56,9 +56,7 @@ def look_up(keys: tuple[str, ...], cx: Context, started: float) -> Plan[Answer |
     return Answer(value, found.layer, seconds=cx.now() - started, cost=0.0)
 
 
-def lead(
-    request: Request, cx: Context, started: float, ask: Ask, key: str, flight: Flight
-) -> Plan[Answer]:
+def lead(request: Request, cx: Context, started: float, ask: Ask, key: str, flight: Flight) -> Plan[Answer]:
     """Ask, and tell whoever joined how it ended, even if it did not."""
     raw: bytes | None = None
     error: BaseException | None = None

@@ -27,10 +27,10 @@ from langchain_cluster.model.events import (
 )
 from langchain_cluster.model.filters import Condition
 from langchain_cluster.model.policy import BreakerPolicy
+from langchain_cluster.pool.match import lacks
 from langchain_cluster.pool.members import Lease, Member, Snapshot
 from langchain_cluster.pool.roster import build_snapshot, no_duplicates
 from langchain_cluster.ports import Balancer, Now
-from langchain_cluster.pool.match import lacks
 
 COOL_DOWN = 1.0  # seconds, for an endpoint that throttles without saying for how long
 LONGEST_COOL_DOWN = 300.0  # seconds: a Retry-After of a year is a mistake of the sender's
@@ -295,7 +295,10 @@ class Pool:
             self._emit(BreakerChanged(now, id, after.value, before.value, reason))
 
         breaker = CircuitBreaker(
-            self._breaker_policy or BreakerPolicy(), self._clock, rng=Random(self._rng.random()), changed=changed
+            self._breaker_policy or BreakerPolicy(),
+            self._clock,
+            rng=Random(self._rng.random()),
+            changed=changed,
         )
         if self._breaker_policy is None:
             breaker.disable()

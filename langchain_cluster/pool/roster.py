@@ -49,5 +49,7 @@ def build_snapshot(members: Sequence[Member], now: float) -> Snapshot:
         ready=tuple(idle or level),
         probes=tuple(probes),
         wake=wake,
-        mixed=any(m.endpoint.roles != {Role.LLM} for m in members) or len(level) < len(ready) or len(idle) < len(level),
+        mixed=any(m.endpoint.roles != {Role.LLM} for m in members)
+        or len(level) < len(ready)
+        or len(idle) < len(level),
     )

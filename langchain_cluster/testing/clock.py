@@ -113,9 +113,7 @@ class _Timeout:
             if self._until <= self._clock.now():
                 self._inner.reschedule(loop.time())
             else:
-                self._alarm = self._clock._set_alarm(
-                    self._until, lambda: self._inner.reschedule(loop.time())
-                )
+                self._alarm = self._clock._set_alarm(self._until, lambda: self._inner.reschedule(loop.time()))
         return self
 
     async def __aexit__(self, *details: Any) -> None:

@@ -1,0 +1,58 @@
+"""One LangChain chat model over many endpoints: balanced, cached, traced, failed over.
+
+from langchain_cluster import ClusteredLLM, Endpoint
+
+llm = ClusteredLLM(endpoints=[Endpoint("gpu-1", model=...), Endpoint("gpu-2", model=...)])
+llm.invoke("hello")
+"""
+
+from langchain_cluster.cluster import Cluster
+from langchain_cluster.discovery import StaticDiscovery
+from langchain_cluster.errors import (
+    BudgetExceeded,
+    ClusterError,
+    ClusterExhausted,
+    ConfigError,
+    DeadlineExceeded,
+    NoEndpointAvailable,
+    Overloaded,
+    PluginError,
+    StreamInterrupted,
+)
+from langchain_cluster.llm import ClusteredLLM
+from langchain_cluster.model.call import Outcome, Request, Usage, Verdict
+from langchain_cluster.model.endpoint import Capacity, Endpoint, EndpointStatus, Load, Price, Role, Roster
+from langchain_cluster.model.filters import EndpointFilter
+from langchain_cluster.model.policy import BreakerPolicy, OutlierPolicy, Policy
+from langchain_cluster.pool import Pool
+
+__all__ = [
+    "BreakerPolicy",
+    "BudgetExceeded",
+    "Capacity",
+    "Cluster",
+    "ClusterError",
+    "ClusterExhausted",
+    "ClusteredLLM",
+    "ConfigError",
+    "DeadlineExceeded",
+    "Endpoint",
+    "EndpointFilter",
+    "EndpointStatus",
+    "Load",
+    "NoEndpointAvailable",
+    "Outcome",
+    "OutlierPolicy",
+    "Overloaded",
+    "PluginError",
+    "Policy",
+    "Pool",
+    "Price",
+    "Request",
+    "Role",
+    "Roster",
+    "StaticDiscovery",
+    "StreamInterrupted",
+    "Usage",
+    "Verdict",
+]

@@ -1,0 +1,390 @@
+"""The running thing: endpoints, cache, events and drivers put together. A `ClusteredLLM` is a face of it.
+
+Nothing begins at import or construction: the first call does, or `start`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Generator, Iterable, Mapping, Sequence
+from contextlib import aclosing
+from random import Random
+from threading import Condition, Event, Lock
+from types import TracebackType
+from typing import Any, Self
+
+from langchain_cluster.drive.background import Background
+from langchain_cluster.drive.blocking import BlockingDriver
+from langchain_cluster.drive.clock import SystemClock
+from langchain_cluster.drive.tasks import TaskDriver
+from langchain_cluster.drive.workers import Workers
+from langchain_cluster.endpoints.caller import ModelCaller
+from langchain_cluster.endpoints.codec import AnswerCodec
+from langchain_cluster.endpoints.fingerprint import CacheKeys
+from langchain_cluster.errors import ClusterError, ConfigError
+from langchain_cluster.guard.budget import RetryBudget
+from langchain_cluster.guard.flights import Flights
+from langchain_cluster.model.call import Answer, Request
+from langchain_cluster.model.endpoint import Endpoint, Roster
+from langchain_cluster.model.events import CallEnded, EndpointLeft
+from langchain_cluster.model.events import Event as ClusterEvent
+from langchain_cluster.model.policy import BreakerPolicy, Policy
+from langchain_cluster.plan.call import complete, relay
+from langchain_cluster.plan.context import Context
+from langchain_cluster.plan.watch import watch
+from langchain_cluster.plugins import make_balancer
+from langchain_cluster.pool.pool import Pool
+from langchain_cluster.ports import Balancer, CacheStore, Clock, Discovery, Tracing
+from langchain_cluster.telemetry.fanout import EventFanout
+from langchain_cluster.telemetry.spans import OtelTracing
+
+BACKGROUND_GRACE = 2.0  # seconds a discovery thread is waited for; its source may be in a long poll
+
+
+class Cluster:
+    """A pool of chat models and everything around a call to one of them.
+
+    Args:
+        endpoints: who can answer; may be empty when there is a discovery.
+        balancer: a name or a `Balancer`.
+        cache: where whole answers are kept, None for nowhere.
+        discovery: sources of rosters beside `endpoints`.
+        policy: what a call may cost, unless its agent or the call itself says otherwise.
+        agents: policy by agent name.
+        breaker: each endpoint's circuit breaker; None for none.
+        drain_timeout: seconds `close` waits for calls in flight.
+        clock, seed: time and chance, for tests.
+        tracing: opens spans; OpenTelemetry's global provider by default.
+
+    Raises:
+        ConfigError: no endpoint and no discovery, two endpoints with one id, a model that is none.
+    """
+
+    def __init__(
+        self,
+        endpoints: Iterable[Endpoint] = (),
+        *,
+        balancer: str | Balancer = "peak_ewma",
+        cache: CacheStore | None = None,
+        discovery: Discovery | Sequence[Discovery] | None = None,
+        policy: Policy | None = None,
+        agents: Mapping[str, Policy] | None = None,
+        breaker: BreakerPolicy | None = BreakerPolicy(),  # noqa: B008  (frozen)
+        drain_timeout: float = 10.0,
+        clock: Clock | None = None,
+        seed: int | None = None,
+        tracing: Tracing | None = None,
+    ) -> None:
+        self._fixed = _a_list(endpoints, "endpoints")
+        self._sources = [] if discovery is None else _a_list(discovery, "discovery")
+        if not self._fixed and not self._sources:
+            raise ConfigError(
+                "the pool is empty: give at least one Endpoint, or a discovery", key="endpoints"
+            )
+        for source in self._sources:
+            if not isinstance(source, Discovery):
+                raise ConfigError(f"{source!r} is no Discovery: it has no fetch and afetch", key="discovery")
+        self.policy = _a_policy(policy, "policy")
+        self.agents = {name: _a_policy(own, f"agents.{name}") for name, own in (agents or {}).items()}
+        self.drain_timeout = drain_timeout
+        self.clock: Clock = clock or SystemClock()
+        self.events = EventFanout()
+        self._seed = seed
+        self.pool = Pool(
+            self._fixed,
+            balancer=make_balancer(balancer) if isinstance(balancer, str) else balancer,
+            breaker=breaker,
+            clock=self.clock,
+            seed=seed,
+            emit=self._emit,
+        )
+        self.cache = cache
+        self.caller = ModelCaller(self.clock.now)
+        for endpoint in self._fixed:
+            self.caller.adapter(endpoint)  # a model that is none is told now, not at the first call
+        self._codec, self._flights = AnswerCodec(), Flights()
+        self._keys = None if cache is None else CacheKeys(self.pool)
+        self._workers = Workers()
+        self.tracing: Tracing = tracing or OtelTracing()
+        self.blocking = BlockingDriver(self.clock, self.caller, cache, self.tracing, self._workers)
+        self.tasks = TaskDriver(self.clock, self.caller, cache, self.tracing)
+        self._budgets: dict[float, RetryBudget] = {}
+        self._rosters: dict[int, tuple[Endpoint, ...]] = {}
+        self._watchers: list[Background] = []
+        self._lock = Lock()
+        self._ready = Event()
+        self._calls = 0
+        self._quiet = Condition(Lock())
+        self.running = self.closed = False
+        self._counts = {
+            "calls": 0,
+            "answered": 0,
+            "failed": 0,
+            "abandoned": 0,
+            "cache_hits": 0,
+            "attempts": 0,
+        }
+
+    # -- one call -----------------------------------------------------------------------------------
+
+    def context(self, policy: Policy) -> Context:
+        """What one call's plan may see."""
+        cached = self._keys is not None and policy.cache is not False
+        return Context(
+            self.pool,
+            policy,
+            self.clock.now,
+            self._emit,
+            self._budget(policy.retry_budget),
+            self._flights if cached else None,
+            self._keys if cached else None,
+            self._codec,
+        )
+
+    def policy_for(self, agent: str | None) -> Policy:
+        """The policy of an agent by name; the default where it has none of its own."""
+        return self.policy if agent is None else self.agents.get(agent, self.policy)
+
+    def _budget(self, ratio: float | None) -> RetryBudget | None:
+        if ratio is None:
+            return None
+        budget = self._budgets.get(ratio)
+        if budget is None:
+            budget = self._budgets.setdefault(ratio, RetryBudget(ratio, self.clock.now()))
+        return budget
+
+    def enter(self) -> None:
+        """A call begins. Raises ClusterError when the cluster is closed."""
+        if not self.running:
+            self.start()
+        with self._quiet:
+            if self.closed:
+                raise ClusterError("the cluster is closed")
+            self._calls += 1
+
+    def leave(self) -> None:
+        """A call has ended."""
+        with self._quiet:
+            self._calls -= 1
+            if self.closed and self._calls == 0:
+                self._quiet.notify_all()
+
+    @property
+    def in_flight(self) -> int:
+        """Calls that have begun and not ended."""
+        return self._calls
+
+    def complete(self, request: Request, policy: Policy) -> Answer:
+        """Ask and wait for the whole answer."""
+        self.enter()
+        span = self.tracing.call(request, balancer=self.pool.balancer.name, streaming=False)
+        ended: Answer | BaseException | None = None
+        try:
+            ended = self.blocking.run(complete(request, self.context(policy)), span)
+            return ended
+        except BaseException as error:
+            ended = error
+            raise
+        finally:
+            if span is not None:
+                span.end(ended)
+            self.leave()
+
+    async def acomplete(self, request: Request, policy: Policy) -> Answer:
+        """The asyncio twin of `complete`."""
+        self.enter()
+        span = self.tracing.call(request, balancer=self.pool.balancer.name, streaming=False)
+        ended: Answer | BaseException | None = None
+        try:
+            ended = await self.tasks.run(complete(request, self.context(policy)), span)
+            return ended
+        except BaseException as error:
+            ended = error
+            raise
+        finally:
+            if span is not None:
+                span.end(ended)
+            self.leave()
+
+    def relay(self, request: Request, policy: Policy) -> Generator[Any, None, None]:
+        """Ask for a stream: its chunks, then an `Answer` as the last item."""
+        self.enter()
+        span = self.tracing.call(request, balancer=self.pool.balancer.name, streaming=True)
+        ended: Answer | BaseException | None = None
+        try:
+            for item in self.blocking.stream(relay(request, self.context(policy)), span):
+                if type(item) is Answer:
+                    ended = item
+                yield item
+        except BaseException as error:
+            ended = ended or error
+            raise
+        finally:
+            if span is not None:
+                span.end(ended)
+            self.leave()
+
+    async def arelay(self, request: Request, policy: Policy) -> AsyncGenerator[Any, None]:
+        """The asyncio twin of `relay`."""
+        self.enter()
+        span = self.tracing.call(request, balancer=self.pool.balancer.name, streaming=True)
+        ended: Answer | BaseException | None = None
+        try:
+            async with aclosing(self.tasks.stream(relay(request, self.context(policy)), span)) as items:
+                async for item in items:
+                    if type(item) is Answer:
+                        ended = item
+                    yield item
+        except BaseException as error:
+            ended = ended or error
+            raise
+        finally:
+            if span is not None:
+                span.end(ended)
+            self.leave()
+
+    # -- its life -----------------------------------------------------------------------------------
+
+    def start(self) -> Self:
+        """Read what does not change and begin to watch what does. Once; again after `close`."""
+        with self._lock:
+            if self.running:
+                if self.closed:
+                    raise ClusterError("the cluster is closed")
+                return self
+            self.closed = False
+            for number, source in enumerate(self._sources):
+                self._follow(number, source)
+            if not self._watchers:
+                self._ready.set()
+            self.running = True
+        return self
+
+    def _follow(self, number: int, source: Discovery) -> None:
+        def apply(roster: Roster) -> None:
+            self._rosters[number] = roster.endpoints
+            merged = {e.id: e for r in (*reversed(list(self._rosters.values())), self._fixed) for e in r}
+            self.pool.replace(merged.values())
+            self._ready.set()
+
+        if getattr(source, "watched", True) is False:
+            apply(source.fetch(None))
+            return
+        plan = watch(source, apply, lambda error: None, Random(self._seed))
+        self._watchers.append(Background(plan, f"langchain-cluster-discovery-{number}"))
+
+    def wait_ready(self, timeout: float | None = None) -> bool:
+        """Wait until the first roster is in, at most `timeout` seconds; whether it is."""
+        self.start()
+        return self._ready.wait(timeout)
+
+    async def await_ready(self, timeout: float | None = None) -> bool:
+        """The asyncio twin of `wait_ready`."""
+        return await asyncio.to_thread(self.wait_ready, timeout)
+
+    def close(self, drain_timeout: float | None = None) -> bool:
+        """No new calls; those in flight may finish. Then threads and connections of ours are gone.
+
+        Returns:
+            Whether every call had ended within `drain_timeout` seconds (the cluster's own if None).
+        """
+        with self._lock:
+            watchers, self._watchers = self._watchers, []
+            self.running = self.closed = True
+        for watcher in watchers:
+            watcher.stop(BACKGROUND_GRACE)
+        with self._quiet:
+            wait = self.drain_timeout if drain_timeout is None else drain_timeout
+            drained = self._quiet.wait_for(lambda: self._calls == 0, wait)
+        self._workers.close()
+        if self.cache is not None:
+            self.cache.close()
+        return drained
+
+    async def astart(self) -> Self:
+        """The asyncio twin of `start`."""
+        return await asyncio.to_thread(self.start) if self._sources else self.start()
+
+    async def aclose(self, drain_timeout: float | None = None) -> bool:
+        """The asyncio twin of `close`: this loop's calls go on while it waits."""
+        return await asyncio.to_thread(self.close, drain_timeout)
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    async def __aenter__(self) -> Self:
+        return await self.astart()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    # -- what can be seen ---------------------------------------------------------------------------
+
+    def _emit(self, event: ClusterEvent) -> None:
+        if type(event) is CallEnded:
+            self._count(event)
+        elif type(event) is EndpointLeft:
+            self.caller.forget(event.endpoint.id)
+        self.events.emit(event)
+
+    def _count(self, event: CallEnded) -> None:
+        counts = self._counts
+        counts["calls"] += 1
+        counts["attempts"] += event.attempts
+        if event.answer is None:
+            counts["abandoned" if event.error == "abandoned" else "failed"] += 1
+            return
+        counts["answered"] += 1
+        if event.answer.endpoint is None:
+            counts["cache_hits"] += 1
+
+    def stats(self) -> dict[str, Any]:
+        """Counts since the start, what is in flight, and a line per endpoint."""
+        return {
+            **self._counts,
+            "in_flight": self._calls,
+            "endpoints": {
+                m.endpoint.id: {
+                    "status": m.status.value,
+                    "circuit": m.breaker_state.value,
+                    "in_flight": m.in_flight,
+                    "served": m.served,
+                    "failed": m.failed,
+                    "ewma_seconds": m.ewma_seconds,
+                    "output_tokens": m.tokens,
+                }
+                for m in self.pool
+            },
+        }
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        return self  # there is one running thing, however often its faces are copied
+
+    def __repr__(self) -> str:
+        state = "closed" if self.closed else "running" if self.running else "not started"
+        return f"<Cluster {state}, {self.pool!r}, {self._calls} calls in flight>"
+
+
+def _a_list(given: Any, key: str) -> list[Any]:
+    if isinstance(given, Endpoint) or not isinstance(given, Iterable):
+        if key == "endpoints":
+            raise ConfigError(f"{given!r} is not a list of Endpoint", key=key)
+        return [given]
+    return list(given)
+
+
+def _a_policy(given: Policy | Mapping[str, Any] | None, key: str) -> Policy:
+    if given is None:
+        return Policy()
+    if isinstance(given, Policy):
+        return given
+    if isinstance(given, Mapping):
+        return Policy(**given)
+    raise ConfigError(f"{given!r} is not a Policy", key=key)

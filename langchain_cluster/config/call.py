@@ -1,0 +1,120 @@
+"""What one call is told through its `RunnableConfig`: `config={"configurable": {"cluster": {...}}}`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from langchain_cluster.errors import ConfigError
+from langchain_cluster.model.policy import Policy
+
+PRIORITIES = ("critical", "normal", "sheddable")
+_KEYS = ("policy", "key", "tenant", "tier", "timeout", "priority", "cache", "tags", "zone")
+_WHERE = "configurable.cluster"
+
+
+@dataclass(frozen=True, slots=True)
+class CallSettings:
+    """The keys of `configurable.cluster`, and who asks.
+
+    Args:
+        policy: a whole policy, or overrides of the one in force.
+        key: affinity; the LangGraph thread if None. tenant: whose call this is.
+        tier, zone, tags: narrow the endpoints. priority: "critical", "normal" or "sheddable".
+        timeout: the call's whole time, seconds. cache: True, False or "refresh".
+        agent: `lc_agent_name` of the run.
+    """
+
+    policy: Policy | Mapping[str, Any] | None = None
+    key: str | None = None
+    tenant: str | None = None
+    tier: str | None = None
+    timeout: float | str | None = None
+    priority: str = "normal"
+    cache: bool | Literal["refresh"] | None = None
+    tags: frozenset[str] = frozenset()
+    zone: str | None = None
+    agent: str | None = None
+
+    def over(self, policy: Policy) -> Policy:
+        """`policy` with this call's own wishes. Raises ConfigError for values that are not valid."""
+        if self.policy is not None:
+            policy = self.policy if isinstance(self.policy, Policy) else policy.but(**self.policy)
+        if self.cache is not None:
+            policy = policy.but(cache=self.cache)
+        if self.timeout is not None:
+            policy = policy.within(self.timeout)
+        return policy
+
+
+_NOTHING_SAID = CallSettings()
+
+
+def settings_of(config: Mapping[str, Any]) -> CallSettings:
+    """Read a config.
+
+    Raises:
+        ConfigError: an unknown key under `configurable.cluster`, or a value of the wrong type.
+    """
+    configurable = config.get("configurable") or {}
+    agent = (config.get("metadata") or {}).get("lc_agent_name")
+    given = configurable.get("cluster")
+    thread = configurable.get("thread_id")
+    if given is None and thread is None and agent is None:
+        return _NOTHING_SAID
+    if given is None:
+        given = {}
+    if not isinstance(given, Mapping):
+        raise ConfigError(f"{given!r} is not a mapping", key=_WHERE, valid=_KEYS)
+    for key in given:
+        if key not in _KEYS:
+            raise ConfigError(f"unknown key {key!r}", key=_WHERE, valid=_KEYS, got=str(key))
+    return CallSettings(
+        policy=_policy(given.get("policy")),
+        key=_text(given, "key") or (None if thread is None else str(thread)),
+        tenant=_text(given, "tenant"),
+        tier=_text(given, "tier"),
+        timeout=given.get("timeout"),
+        priority=_one_of(given, "priority", PRIORITIES, "normal"),
+        cache=_cache(given.get("cache")),
+        tags=_tags(given.get("tags")),
+        zone=_text(given, "zone"),
+        agent=agent if isinstance(agent, str) else None,
+    )
+
+
+def _text(given: Mapping[str, Any], key: str) -> str | None:
+    value = given.get(key)
+    if value is not None and not isinstance(value, str):
+        raise ConfigError(f"{value!r} is not a text", key=f"{_WHERE}.{key}")
+    return value
+
+
+def _one_of(given: Mapping[str, Any], key: str, valid: tuple[str, ...], default: str) -> str:
+    value = given.get(key, default)
+    if value not in valid:
+        raise ConfigError(f"unknown {key} {value!r}", key=f"{_WHERE}.{key}", valid=valid, got=str(value))
+    return str(value)
+
+
+def _policy(value: Any) -> Policy | Mapping[str, Any] | None:
+    if value is None or isinstance(value, Policy | Mapping):
+        return value
+    raise ConfigError(f"{value!r} is neither a Policy nor a mapping", key=f"{_WHERE}.policy")
+
+
+def _cache(value: Any) -> Any:
+    if value is None or value is True or value is False or value == "refresh":
+        return value
+    raise ConfigError(f"unknown value {value!r}", key=f"{_WHERE}.cache", valid=("True", "False", "'refresh'"))
+
+
+def _tags(value: Any) -> frozenset[str]:
+    if value is None:
+        return frozenset()
+    if isinstance(value, str):
+        return frozenset({value})
+    if not isinstance(value, list | tuple | set | frozenset) or not all(isinstance(t, str) for t in value):
+        raise ConfigError(f"{value!r} is not a list of texts", key=f"{_WHERE}.tags")
+    return frozenset(value)

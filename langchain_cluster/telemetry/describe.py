@@ -1,0 +1,54 @@
+"""What a trace says about an endpoint: whose it is, which model, where. Never a credential."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import urlsplit
+
+from langchain_cluster.model.endpoint import Endpoint
+from langchain_cluster.telemetry import names
+
+_ADDRESSES = ("openai_api_base", "anthropic_api_url", "base_url", "endpoint_url")
+_MODELS = ("model_name", "model", "model_id")
+
+
+def describe(endpoint: Endpoint) -> dict[str, Any]:
+    """Span attributes of an endpoint that do not change from attempt to attempt."""
+    model = endpoint.model
+    while hasattr(model, "bound"):  # a binding of a model
+        model = model.bound
+    attributes: dict[str, Any] = {
+        names.OPERATION: "chat",
+        names.ENDPOINT: endpoint.id,
+        names.TIER: endpoint.tier,
+        names.PROVIDER: _provider(model),
+    }
+    name = endpoint.metadata.get("model") or _first_text(model, _MODELS)
+    if name:
+        attributes[names.REQUEST_MODEL] = name
+    place = urlsplit(endpoint.url or _first_text(model, _ADDRESSES) or "")
+    try:
+        if place.hostname:
+            attributes[names.SERVER_ADDRESS] = place.hostname
+            attributes[names.SERVER_PORT] = place.port or (443 if place.scheme == "https" else 80)
+    except ValueError:
+        pass  # a port that is no number: the attempt itself will tell
+    return attributes
+
+
+def _provider(model: Any) -> str:
+    kinds = {kind.__name__ for kind in type(model).__mro__}
+    if "BaseChatOpenAI" in kinds:
+        return "openai"
+    if "ChatAnthropic" in kinds:
+        return "anthropic"
+    package = type(model).__module__.partition(".")[0]
+    return package.removeprefix("langchain_") if package.startswith("langchain_") else package
+
+
+def _first_text(model: Any, attributes: tuple[str, ...]) -> str | None:
+    for attribute in attributes:
+        value = getattr(model, attribute, None)
+        if isinstance(value, str) and value:
+            return value
+    return None
