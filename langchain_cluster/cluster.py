@@ -21,6 +21,7 @@ from langchain_cluster.drive.workers import Workers
 from langchain_cluster.endpoints.caller import ModelCaller
 from langchain_cluster.endpoints.codec import AnswerCodec
 from langchain_cluster.endpoints.fingerprint import CacheKeys
+from langchain_cluster.endpoints.profile import common_model_name
 from langchain_cluster.errors import ClusterError, ConfigError
 from langchain_cluster.guard.budget import RetryBudget
 from langchain_cluster.guard.flights import Flights
@@ -111,6 +112,7 @@ class Cluster:
         self._budgets: dict[float, RetryBudget] = {}
         self._rosters: dict[int, tuple[Endpoint, ...]] = {}
         self._watchers: list[Background] = []
+        self._model_name: tuple[Any, str] = (None, "")
         self._lock = Lock()
         self._ready = Event()
         self._calls = 0
@@ -324,6 +326,16 @@ class Cluster:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.aclose()
+
+    @property
+    def model_name(self) -> str:
+        """The endpoints' model name, or their names when they differ."""
+        snapshot = self.pool.snapshot
+        known, name = self._model_name
+        if known is not snapshot.members:
+            name = common_model_name(snapshot)
+            self._model_name = (snapshot.members, name)
+        return name
 
     # -- what can be seen ---------------------------------------------------------------------------
 

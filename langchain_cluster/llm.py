@@ -25,7 +25,7 @@ from langchain_cluster.config.call import CallSettings, settings_of
 from langchain_cluster.endpoints.answer import as_message, as_result, not_last, replay, signed
 from langchain_cluster.endpoints.caller import Question
 from langchain_cluster.endpoints.fingerprint import fingerprint, sampled
-from langchain_cluster.endpoints.profile import common_model_name, common_profile
+from langchain_cluster.endpoints.profile import common_profile
 from langchain_cluster.endpoints.structured import ClusteredBinding, bound_tools, structured
 from langchain_cluster.errors import ConfigError
 from langchain_cluster.model.call import Answer, Request
@@ -349,8 +349,9 @@ class ClusteredLLM(BaseChatModel):
         """The messages, when nobody watches the run and `BaseChatModel` would add nothing; else None."""
         if self.rate_limiter is not None or self.output_version is not None or self.cache is not False:
             return None
-        manager = CallbackManager.configure(config.get("callbacks"), self.callbacks, self.verbose)
-        if manager.handlers:
+        if config.get("callbacks") or self.callbacks:
+            return None
+        if CallbackManager.configure(None, None, self.verbose).handlers:  # tracers, debug, usage hooks
             return None
         messages = self._convert_input(input).to_messages()
         # Content in blocks is normalised by BaseChatModel, plain text needs nothing.
@@ -439,7 +440,7 @@ class ClusteredLLM(BaseChatModel):
         params = {
             "ls_provider": "cluster",
             "ls_model_type": "chat",
-            "ls_model_name": kwargs.get("model") or common_model_name(self.cluster.pool.snapshot),
+            "ls_model_name": kwargs.get("model") or self.cluster.model_name,
             "ls_temperature": kwargs.get("temperature", self.temperature),
             "ls_max_tokens": kwargs.get("max_tokens", self.max_tokens),
             "ls_stop": stop or self.stop_sequences,

@@ -117,15 +117,15 @@ class Span(Protocol):
 
 
 class Tracing(Protocol):
-    """Opens spans; each may be None when nobody listens."""
+    """Opens spans. `call` answers None when nobody listens, and then the others are not asked."""
 
     def call(self, request: Request, *, balancer: str, streaming: bool) -> Span | None:
         """A logical call, under whatever span is current."""
 
-    def attempt(self, attempt: Attempt, parent: Span | None) -> Span | None:
+    def attempt(self, attempt: Attempt, parent: Span) -> Span | None:
         """One attempt of it on one endpoint."""
 
-    def lookup(self, parent: Span | None) -> Span | None:
+    def lookup(self, parent: Span) -> Span | None:
         """Its look into the cache."""
 
 

@@ -21,7 +21,7 @@ from langchain_cluster.errors import ConfigError
 
 EvictionPolicy = Literal["lru", "lfu", "fifo", "ttl", "sieve"]
 JITTER = 0.1  # of the time to live: entries stored together must not all be asked anew together
-_SWEPT = 20  # entries looked at for expiry with each write
+_SWEPT = 4  # entries looked at for expiry with each write: the sweep is faster than the writer
 
 
 @dataclass(frozen=True, slots=True)

@@ -103,7 +103,7 @@ class BlockingDriver:
     def _lookup(self, keys: tuple[str, ...], parent: Span | None) -> fx.Found | None:
         if self.store is None:
             return None
-        span = self.tracing.lookup(parent) if self.tracing is not None else None
+        span = None if parent is None or self.tracing is None else self.tracing.lookup(parent)
         found: fx.Found | None = None
         try:
             raws = [self.store.get(keys[0])] if len(keys) == 1 else self.store.mget(keys)
@@ -115,7 +115,7 @@ class BlockingDriver:
                 span.end(found.layer if found else "miss")
 
     def _call(self, attempt: Attempt, parent: Span | None) -> Outcome:
-        span = self.tracing.attempt(attempt, parent) if self.tracing is not None else None
+        span = None if parent is None or self.tracing is None else self.tracing.attempt(attempt, parent)
         headers = _NO_HEADERS if span is None else span.headers
         started = self.clock.now()
         outcome: Outcome | None = None
@@ -135,7 +135,7 @@ class BlockingDriver:
         return outcome
 
     def _open(self, attempt: Attempt, parent: Span | None) -> Outcome:
-        span = self.tracing.attempt(attempt, parent) if self.tracing is not None else None
+        span = None if parent is None or self.tracing is None else self.tracing.attempt(attempt, parent)
         started = self.clock.now()
         until, reason = first_token_by(attempt, started)
         stream = self.caller.open(attempt, _NO_HEADERS if span is None else span.headers)

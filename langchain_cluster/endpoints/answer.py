@@ -32,7 +32,7 @@ def as_message(answer: Answer, run_id: str) -> AIMessage:
     """The answer's message, as `BaseChatModel.invoke` would have finished it."""
     result: ChatResult = answer.value
     first = result.generations[0]
-    message = first.message.model_copy()
+    message = first.message if answer.endpoint is None else first.message.model_copy()  # a hit is ours
     message.response_metadata = {
         **((result.llm_output or {}) if len(result.generations) == 1 else {}),
         **(first.generation_info or {}),

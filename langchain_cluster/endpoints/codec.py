@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from copy import deepcopy
+from copy import copy
 from typing import Any
 
 import orjson
@@ -24,7 +24,7 @@ class AnswerCodec:
     """
 
     def __init__(self) -> None:
-        self._decoded: dict[bytes, tuple[dict[str, Any], dict[str, Any]]] = {}
+        self._decoded: dict[bytes, ChatResult] = {}
 
     def encode(self, value: ChatResult | ChatGenerationChunk) -> bytes:
         """Bytes of an answer. Raises TypeError for what is no JSON."""
@@ -44,41 +44,50 @@ class AnswerCodec:
         """A fresh answer. Raises ValueError for bytes that were not written by `encode`."""
         known = self._decoded.get(raw)
         if known is None:
-            if raw[:1] != _VERSION:
-                raise ValueError("not an answer, or one of another version")
-            fields, info = orjson.loads(memoryview(raw)[1:])
-            if not isinstance(fields, dict) or not isinstance(info, dict) or set(fields) - set(_FIELDS):
-                raise ValueError("not an answer")
-            AIMessage(**fields)  # checked once; copies of it are built without
-            known = (fields, info)
+            known = _parse(raw)
             if len(self._decoded) >= _REMEMBERED:
                 self._decoded.clear()
             self._decoded[raw] = known
-        return _copy(*known)
+        return _own(known)
 
 
-def _copy(fields: dict[str, Any], info: dict[str, Any]) -> ChatResult:
-    content = fields["content"]
-    usage: Any = fields["usage_metadata"]
-    if usage is not None:  # as LangChain's own cache does: the tokens are told, and that they cost nothing
-        usage = {**usage, "total_cost": 0}
-    extra, metadata = fields["additional_kwargs"], fields["response_metadata"]
-    calls, invalid = fields["tool_calls"], fields["invalid_tool_calls"]
-    message = AIMessage.model_construct(
-        content=content if isinstance(content, str) else deepcopy(content),
-        additional_kwargs=deepcopy(extra) if extra else {},
-        response_metadata=deepcopy(metadata) if metadata else {},
-        tool_calls=deepcopy(calls) if calls else [],
-        invalid_tool_calls=deepcopy(invalid) if invalid else [],
-        usage_metadata=usage,
-        name=fields["name"],
-        id=None,
-        type="ai",
-    )
-    generation = ChatGeneration.model_construct(
-        message=message,
-        text=content if isinstance(content, str) else message.text,
-        generation_info=deepcopy(info) if info else None,
-        type="ChatGeneration",
-    )
-    return ChatResult.model_construct(generations=[generation], llm_output=None, type="ChatResult")
+def _parse(raw: bytes) -> ChatResult:
+    if raw[:1] != _VERSION:
+        raise ValueError("not an answer, or one of another version")
+    read = orjson.loads(memoryview(raw)[1:])
+    if not isinstance(read, list) or len(read) != 2 or not all(isinstance(part, dict) for part in read):
+        raise ValueError("not an answer")
+    fields, info = read
+    if set(fields) - set(_FIELDS):
+        raise ValueError("not an answer")
+    if fields.get("usage_metadata") is not None:
+        # As LangChain's own cache does: the tokens are told, and that they cost nothing this time.
+        fields["usage_metadata"]["total_cost"] = 0
+    message = AIMessage(**{name: value for name, value in fields.items() if value is not None})
+    return ChatResult(generations=[ChatGeneration(message=message, generation_info=info or None)])
+
+
+def _own(known: ChatResult) -> ChatResult:
+    """A copy that shares nothing that can be changed.
+
+    Written into `__dict__`: pydantic would check again, for longer than the rest of a hit takes, what
+    was checked when it was parsed.
+    """
+    result = copy(known)
+    generation = copy(known.generations[0])
+    message = copy(generation.message)
+    for owner, names in ((message.__dict__, _FIELDS), (generation.__dict__, ("generation_info",))):
+        for name in names:
+            owner[name] = _fresh(owner[name])
+    generation.__dict__["message"] = message
+    result.__dict__["generations"] = [generation]
+    return result
+
+
+def _fresh(value: Any) -> Any:
+    """A copy of what JSON can hold."""
+    if value.__class__ is dict:
+        return {key: _fresh(inner) for key, inner in value.items()}
+    if value.__class__ is list:
+        return [_fresh(inner) for inner in value]
+    return value

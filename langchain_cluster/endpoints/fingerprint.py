@@ -10,17 +10,19 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from hashlib import sha256
 from typing import Any
 
 import orjson
 from langchain_core.language_models import BaseChatModel
-from langchain_core.messages import BaseMessage
+from langchain_core.messages import AIMessage, BaseMessage, ChatMessage, ToolMessage
 from langchain_core.runnables import RunnableBinding
 
 from langchain_cluster.model.call import Request
 from langchain_cluster.model.endpoint import Endpoint
 from langchain_cluster.pool.match import lacks
+from langchain_cluster.pool.members import Member
 from langchain_cluster.pool.pool import Pool
 
 VERSION = "1"
@@ -46,9 +48,15 @@ class Uncacheable(Exception):
     """This question has no faithful key."""
 
 
+@lru_cache(maxsize=256)
+def _parameters_named(kind: type) -> tuple[str, ...]:
+    fields = getattr(kind, "model_fields", {})
+    return tuple(name for name in PARAMETERS if name in fields)
+
+
 def parameters_of(model: BaseChatModel) -> tuple[Any, ...]:
     """What a chat model's own settings contribute to its answers."""
-    return tuple(map(model.__dict__.get, PARAMETERS))
+    return tuple([model.__dict__.get(name) for name in _parameters_named(type(model))])
 
 
 def sampled(arguments: Mapping[str, Any]) -> bool:
@@ -91,15 +99,14 @@ def _message(message: BaseMessage) -> list[Any]:
         message.name,
         content if isinstance(content, str) else [_block(block) for block in content],
     ]
-    calls = getattr(message, "tool_calls", None)
-    if calls:
-        projected.append([[call["name"], call["args"], call["id"]] for call in calls])
-    answered = getattr(message, "tool_call_id", None)
-    if answered:
-        projected.append([answered, getattr(message, "status", None)])
-    role = getattr(message, "role", None)
-    if role:
-        projected.append(role)
+    # By class, not by `getattr`: pydantic takes a microsecond to say that a field is not there.
+    if isinstance(message, AIMessage):
+        if message.tool_calls:
+            projected.append([[call["name"], call["args"], call["id"]] for call in message.tool_calls])
+    elif isinstance(message, ToolMessage):
+        projected.append([message.tool_call_id, message.status])
+    elif isinstance(message, ChatMessage):
+        projected.append(message.role)
     return projected
 
 
@@ -145,49 +152,66 @@ class CacheKeys:
     model's name and its sampling parameters; `Endpoint(identity=...)` says it outright.
     """
 
-    MANY = 16  # above this, identities are worked out per roster, not per call
+    MANY = 16  # in a larger pool, parameters are read when the roster changes, not for every call
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
-        self._known: tuple[Any, dict[str, str]] = (None, {})
+        self._known = _Identities(())
 
     def all(self, request: Request) -> tuple[str, ...]:
         """One key per distinct identity among the endpoints that may serve `request`."""
         if request.fingerprint is None:
             return ()
-        identities = {
-            self._identity(m.endpoint): None
-            for m in self._pool.snapshot.members
-            if lacks(m.endpoint, request) is None
-        }
-        return tuple(_key(request, identity) for identity in identities)
+        snapshot = self._pool.snapshot
+        known = self._identities(snapshot.members)
+        identities = known.distinct
+        if snapshot.mixed or request.particular:
+            suited = (m.endpoint for m in snapshot.members if lacks(m.endpoint, request) is None)
+            identities = tuple(dict.fromkeys(known.by_id[endpoint.id] for endpoint in suited))
+        return tuple([_key(request, identity) for identity in identities])
 
     def of(self, request: Request, endpoint: Endpoint) -> str:
         """The key of an answer that `endpoint` gave."""
-        return _key(request, self._identity(endpoint))
+        return _key(request, self._known.by_id.get(endpoint.id) or identity_of(endpoint))
 
-    def _identity(self, endpoint: Endpoint) -> str:
-        if endpoint.identity is not None:
-            return endpoint.identity
-        members = self._pool.snapshot.members
-        if len(members) <= self.MANY:
-            return identity_of(endpoint)
-        roster, known = self._known
-        if roster is not members:
-            known = {}
-            self._known = (members, known)
-        if endpoint.id not in known:
-            known[endpoint.id] = identity_of(endpoint)
-        return known[endpoint.id]
+    def _identities(self, members: tuple[Member, ...]) -> _Identities:
+        known = self._known
+        if known.members is not members or (len(members) <= self.MANY and known.stale()):
+            known = self._known = _Identities(members)
+        return known
 
 
-def identity_of(endpoint: Endpoint) -> str:
-    """What model an endpoint is, as far as its answers go."""
-    model = endpoint.model
+class _Identities:
+    """The identities of a roster, and the parameters they were worked out from."""
+
+    __slots__ = ("_read", "by_id", "distinct", "members")
+
+    def __init__(self, members: tuple[Member, ...]) -> None:
+        self.members = members
+        self.by_id = {m.endpoint.id: identity_of(m.endpoint) for m in members}
+        self.distinct = tuple(dict.fromkeys(self.by_id.values()))
+        models = [_unbound(m.endpoint.model)[0] for m in members if m.endpoint.identity is None]
+        read = [(model, parameters_of(model)) for model in models if model is not None]
+        self._read = [(model, parameters) for model, parameters in read if parameters]
+
+    def stale(self) -> bool:
+        """Whether somebody has changed a model's temperature since, or the like."""
+        return any([parameters_of(model) != parameters for model, parameters in self._read])
+
+
+def _unbound(model: Any) -> tuple[Any, dict[str, Any]]:
     bound: dict[str, Any] = {}
     while isinstance(model, RunnableBinding):
         bound = {**model.kwargs, **bound}
         model = model.bound
+    return model, bound
+
+
+def identity_of(endpoint: Endpoint) -> str:
+    """What model an endpoint is, as far as its answers go."""
+    if endpoint.identity is not None:
+        return endpoint.identity
+    model, bound = _unbound(endpoint.model)
     kind = type(model)
     parts = [kind.__module__, kind.__qualname__, repr(parameters_of(model)) if model is not None else ""]
     if bound:
@@ -195,7 +219,11 @@ def identity_of(endpoint: Endpoint) -> str:
     return "|".join(parts)
 
 
+@lru_cache(maxsize=4096)
+def _scope(tenant: str | None) -> str:
+    return sha256((tenant or "").encode()).hexdigest()[:12]
+
+
 def _key(request: Request, identity: str) -> str:
-    scope = sha256((request.tenant or "").encode()).hexdigest()[:12]
     digest = sha256(f"{request.fingerprint}|{identity}".encode()).hexdigest()
-    return f"lc:{{{scope}}}:{digest}"
+    return f"lc:{{{_scope(request.tenant)}}}:{digest}"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 
 from langchain_cluster.errors import DeadlineExceeded
 from langchain_cluster.guard.flights import Flight
@@ -109,4 +108,14 @@ def store(request: Request, answer: Answer, cx: Context) -> Plan[bytes | None]:
 
 def without_value(answer: Answer) -> Answer:
     """The answer without what was said, for events."""
-    return replace(answer, value=None)
+    return Answer(
+        None,
+        answer.source,
+        answer.endpoint,
+        answer.tier,
+        answer.attempts,
+        answer.hedged,
+        answer.seconds,
+        answer.cost,
+        answer.usage,
+    )

@@ -5,6 +5,7 @@ While no tracer provider is set nothing is built: a call costs one look at the g
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from hashlib import sha256
 from importlib.metadata import PackageNotFoundError, version
@@ -103,6 +104,7 @@ class OtelTracing:
 
     def __init__(self, provider: trace.TracerProvider | None = None) -> None:
         self._provider = provider
+        self._nothing_configured = "OTEL_PYTHON_TRACER_PROVIDER" not in os.environ
         try:
             release = version("langchain-cluster")
         except PackageNotFoundError:  # a source tree that was never installed
@@ -113,7 +115,11 @@ class OtelTracing:
     @property
     def listening(self) -> bool:
         """Whether somebody set a tracer provider."""
-        provider = self._provider or trace.get_tracer_provider()
+        if self._provider is not None:
+            return True
+        if self._nothing_configured and getattr(trace, "_TRACER_PROVIDER", self) is None:
+            return False  # what `get_tracer_provider` would find out, without its look at the environment
+        provider = trace.get_tracer_provider()
         return not isinstance(provider, trace.ProxyTracerProvider | trace.NoOpTracerProvider)
 
     def call(self, request: Request, *, balancer: str, streaming: bool) -> OtelSpan | None:
@@ -127,10 +133,8 @@ class OtelTracing:
             attributes[names.TENANT] = sha256(request.tenant.encode()).hexdigest()[:12]
         return OtelSpan(self._tracer.start_span(names.CALL, attributes=attributes))
 
-    def attempt(self, attempt: Attempt, parent: Any) -> OtelSpan | None:
+    def attempt(self, attempt: Attempt, parent: Any) -> OtelSpan:
         """One attempt on one endpoint; its headers carry the trace there."""
-        if not self.listening:
-            return None
         attributes = self._describe(attempt)
         attributes[names.ATTEMPT_NUMBER] = attempt.number
         model = attributes.get(names.REQUEST_MODEL)
@@ -144,10 +148,8 @@ class OtelTracing:
         _PROPAGATOR.inject(headers, context=trace.set_span_in_context(span))
         return OtelSpan(span, headers)
 
-    def lookup(self, parent: Any) -> OtelSpan | None:
+    def lookup(self, parent: Any) -> OtelSpan:
         """A call's look into the cache."""
-        if not self.listening:
-            return None
         return OtelSpan(self._tracer.start_span(names.LOOKUP, context=_under(parent)))
 
     def _describe(self, attempt: Attempt) -> dict[str, Any]:
