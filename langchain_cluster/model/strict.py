@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import math
 import re
-from typing import Annotated, Any
+from collections.abc import Iterator, Mapping, Sequence, Set
+from enum import Enum
+from reprlib import repr as shortly
+from types import UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, WithJsonSchema
 
 from langchain_cluster.errors import ConfigError
 
@@ -27,7 +31,15 @@ def _seconds(given: Any) -> Any:
     return given
 
 
-Seconds = Annotated[float, BeforeValidator(_seconds), Field(gt=0)]
+_WRITTEN = {
+    "anyOf": [
+        {"type": "number", "exclusiveMinimum": 0},
+        {"type": "string", "pattern": rf"^{_DURATION.pattern}$"},
+    ],
+    "description": "seconds, or a text such as '250ms', '15s', '2m', '1h'",
+}
+
+Seconds = Annotated[float, BeforeValidator(_seconds), Field(gt=0), WithJsonSchema(_WRITTEN)]
 """A length of time: float seconds inside, also '250ms', '15s', '2m', '1h' where a user writes it."""
 
 
@@ -36,47 +48,142 @@ class Strict(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
 
-    def __init__(self, **given: Any) -> None:
+    def __init__(self, /, **given: Any) -> None:
         try:
             super().__init__(**given)
         except ValidationError as error:
             raise explain(error, type(self)) from None
 
 
+# What pydantic says of a type, in the words of somebody who writes a file.
+_WRONG_TYPE = {
+    "missing": "is missing",
+    "string_type": "is not a text",
+    "dict_type": "is not a mapping",
+    "mapping_type": "is not a mapping",
+    "model_type": "is not a mapping",
+    "model_attributes_type": "is not a mapping",
+    "list_type": "is not a list",
+    "tuple_type": "is not a list",
+    "set_type": "is not a list",
+    "frozen_set_type": "is not a list",
+}
+
+
 def explain(error: ValidationError, model: type[BaseModel], *, file: str | None = None) -> ConfigError:
-    """The first thing pydantic found wrong, as one `ConfigError` with the place and what is valid."""
-    first = error.errors(include_url=False)[0]
-    path = [str(step) for step in first["loc"]]
-    if first["type"] == "extra_forbidden":
-        valid = _fields_at(model, first["loc"][:-1])
+    """The most telling thing pydantic found wrong, as one `ConfigError` with the place and what is valid.
+
+    An unknown key comes first: a misspelt one is also why another is missing.
+    """
+    found = error.errors(include_url=False)
+    first = next((each for each in found if each["type"] == "extra_forbidden"), found[0])
+    kind, given, context = first["type"], first["input"], first.get("ctx", {})
+    if kind == "extra_forbidden":
+        unknown = str(first["loc"][-1])
+        path, kinds = _place(model, first["loc"][:-1])
         return ConfigError(
-            f"unknown key {path[-1]!r}", file=file, key=".".join(path[:-1]) or None, valid=valid, got=path[-1]
+            f"unknown key {unknown!r}", file=file, key=_dotted(path), valid=_names(kinds), got=unknown
         )
-    inner = first.get("ctx", {}).get("error")
-    if isinstance(inner, ConfigError):
-        if inner.key:
-            path.append(inner.key)
-        problem = str(inner)[len(inner.key) + 2 :] if inner.key else str(inner)
-        return ConfigError(problem, file=file, key=".".join(path) or None)
-    problem = first["msg"].removeprefix("Value error, ")
-    problem = problem[:1].lower() + problem[1:]
-    return ConfigError(problem, file=file, key=".".join(path) or None)
+    path, kinds = _place(model, first["loc"])
+    if isinstance(context.get("error"), ConfigError):
+        return relocated(context["error"], under=_dotted(path), file=file)
+    if kind in ("literal_error", "enum", "bool_parsing", "bool_type"):
+        unknown = f"unknown value {shortly(given)}"
+        return ConfigError(unknown, file=file, key=_dotted(path), valid=_choices(kinds), got=str(given))
+    if kind == "union_tag_invalid":
+        valid = [tag.strip("' ") for tag in str(context["expected_tags"]).split(",")]
+        key, tag = context["discriminator"].strip("'"), str(context["tag"])
+        return ConfigError(
+            f"unknown {key} {tag!r}", file=file, key=_dotted([*path, key]), valid=valid, got=tag
+        )
+    if kind == "union_tag_not_found":
+        key = context["discriminator"].strip("'")
+        return ConfigError("is missing", file=file, key=_dotted([*path, key]), valid=_tags(kinds, key))
+    problem = _WRONG_TYPE.get(kind) or _worded(first["msg"], given)
+    return ConfigError(problem, file=file, key=_dotted(path))
 
 
-def _fields_at(model: Any, path: tuple[int | str, ...]) -> list[str]:
-    """Names of the fields of the model that `path` leads to; aliases where they are what users write."""
-    for step in path:
-        if isinstance(step, str) and step in getattr(model, "model_fields", {}):
-            model = model.model_fields[step].annotation
-        model = _first_model(model) or model
-    return sorted(getattr(model, "model_fields", {}))
+def relocated(error: ConfigError, *, under: str | None = None, file: str | None = None) -> ConfigError:
+    """The same error one level further out: its key below `under`, and the file it was read from."""
+    where = ": ".join(part for part in (error.file, error.key) if part)
+    text = str(error).removeprefix(f"{where}: ") if where else str(error)
+    key = ".".join(part for part in (under, error.key) if part)
+    moved = ConfigError(text, file=file or error.file, key=key or None)
+    moved.problem, moved.valid = error.problem, error.valid  # the text above has both already
+    return moved
 
 
-def _first_model(annotation: Any) -> type[BaseModel] | None:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    for part in getattr(annotation, "__args__", ()):
-        found = _first_model(part)
-        if found is not None:
-            return found
-    return None
+def _worded(message: str, given: Any) -> str:
+    """Pydantic's message with the number it is about; a text is not shown, it may be a secret."""
+    message = message.removeprefix("Value error, ")
+    if isinstance(given, int | float) and message.startswith("Input "):
+        return repr(given) + message.removeprefix("Input")
+    return message[:1].lower() + message[1:]
+
+
+def _dotted(path: Sequence[str]) -> str | None:
+    return ".".join(path) or None
+
+
+def _place(model: Any, loc: tuple[int | str, ...]) -> tuple[list[str], list[Any]]:
+    """The keys a user wrote to get to `loc`, and the types that may stand there.
+
+    Pydantic puts the names of union members between the keys. What no type on the way knows as a key
+    is such a name, and is left out.
+    """
+    path: list[str] = []
+    kinds = [model]
+    for step in loc:
+        below = [inner for kind in kinds for inner in _below(kind, step)]
+        if below:
+            path.append(str(step))
+            kinds = [leaf for inner in below for leaf in _members(inner)]
+    return path, kinds
+
+
+def _below(kind: Any, step: int | str) -> Iterator[Any]:
+    origin = get_origin(kind) or kind
+    if not isinstance(origin, type):
+        return
+    if isinstance(step, int):
+        if issubclass(origin, Sequence | Set) and origin is not str:
+            yield (get_args(kind) or (Any,))[0]
+    elif issubclass(origin, BaseModel):
+        if step in origin.model_fields:
+            yield origin.model_fields[step].annotation
+    elif issubclass(origin, Mapping):
+        yield (get_args(kind) or (Any, Any))[1]
+
+
+def _members(annotation: Any) -> Iterator[Any]:
+    """The members of a union, however deep; the annotation itself if it is none."""
+    origin = get_origin(annotation)
+    if origin is Annotated:
+        yield from _members(get_args(annotation)[0])
+    elif origin in (Union, UnionType):
+        for member in get_args(annotation):
+            yield from _members(member)
+    else:
+        yield annotation
+
+
+def _names(kinds: Sequence[Any]) -> list[str]:
+    return sorted({name for kind in kinds for name in getattr(kind, "model_fields", {})})
+
+
+def _choices(kinds: Sequence[Any]) -> list[str]:
+    """What a closed set of values offers, in its own order."""
+    offered: list[str] = []
+    for kind in kinds:
+        if get_origin(kind) is Literal:
+            offered += [str(value) for value in get_args(kind)]
+        elif isinstance(kind, type) and issubclass(kind, Enum):
+            offered += [str(member.value) for member in kind]
+        elif kind is bool:
+            offered += ["true", "false"]
+    return offered
+
+
+def _tags(kinds: Sequence[Any], key: str) -> list[str]:
+    fields = [kind.model_fields[key].annotation for kind in kinds if hasattr(kind, "model_fields")]
+    return _choices(fields)

@@ -1,0 +1,62 @@
+"""From a config to the arguments of a `Cluster`: here variables are read and chat models are made."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from langchain_cluster.cache.memory import MemoryCache
+from langchain_cluster.config.endpoint import EndpointConfig
+from langchain_cluster.config.models import chat_model
+from langchain_cluster.config.schema import CacheConfig, ClusterConfig
+from langchain_cluster.errors import ConfigError
+from langchain_cluster.model.endpoint import Endpoint
+from langchain_cluster.model.strict import relocated
+
+
+def cluster_arguments(config: ClusterConfig) -> dict[str, Any]:
+    """Keyword arguments for `Cluster(...)`.
+
+    Raises:
+        ConfigError: an environment variable is not set, a provider's library is not installed, or it
+            refuses its arguments. The key says which endpoint.
+    """
+    return {
+        "endpoints": [_endpoint(own, number, config._file) for number, own in enumerate(config.endpoints)],
+        "balancer": config.balancer.make(),
+        "cache": None if config.cache is None else _cache(config.cache),
+        "policy": config.policy.policy(),
+        "agents": {agent: policy.policy() for agent, policy in config.agents.items()},
+        "breaker": config.breaker,
+        "drain_timeout": config.drain_timeout,
+    }
+
+
+def _endpoint(own: EndpointConfig, number: int, file: str | None) -> Endpoint:
+    try:
+        model = chat_model(own)
+    except ConfigError as error:
+        told = str(error).removeprefix(f"{error.key}: ")
+        named = ConfigError(f"{told} (endpoint {own.id!r})", key=error.key)
+        raise relocated(named, under=f"endpoints.{number}", file=file) from None
+    return Endpoint(
+        own.id,
+        model,
+        url=own.address,
+        weight=own.weight,
+        zone=own.zone,
+        tier=own.tier,
+        roles=own.roles,
+        tags=own.tags,
+        metadata=own.metadata,
+        capacity=own.capacity.capacity(),
+        price=None if own.price is None else own.price.price(),
+        priority=own.priority,
+        quota_group=own.quota_group,
+        identity=own.identity,
+        context_window=own.context_window,
+        capabilities=own.capabilities,
+    )
+
+
+def _cache(own: CacheConfig) -> MemoryCache:
+    return MemoryCache(own.max_entries, own.max_bytes, own.policy, own.ttl)

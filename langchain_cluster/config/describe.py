@@ -1,0 +1,53 @@
+"""The config in force as data that JSON can hold, defaults included, and without anything secret."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Mapping, Set
+from enum import Enum
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+
+from langchain_cluster.config.schema import ClusterConfig
+from langchain_cluster.config.secrets import is_secret
+
+MASK = "***"
+
+
+def describe(config: ClusterConfig) -> dict[str, Any]:
+    """Every key with the value in force. Secrets are refused by `load`; what may hide one is masked."""
+    described: dict[str, Any] = _plain(config.model_dump(mode="python"))
+    for endpoint in described["endpoints"]:
+        endpoint["url"] = _without_query(endpoint.pop("base_url") or endpoint["url"])
+    return described
+
+
+def variables(config: ClusterConfig) -> dict[str, bool]:
+    """The environment variables that hold the endpoints' keys, and whether each is set."""
+    names = sorted({own.api_key_env for own in config.endpoints if own.api_key_env is not None})
+    return {name: bool(os.environ.get(name)) for name in names}
+
+
+def _without_query(url: str | None) -> str | None:
+    """Some gateways take their key as a query."""
+    if url is None:
+        return None
+    parts = urlsplit(url)
+    return urlunsplit(parts._replace(query=MASK if parts.query else "", fragment=""))
+
+
+def _plain(given: Any) -> Any:
+    if isinstance(given, Mapping):
+        return {key: MASK if is_secret(key) else _plain(value) for key, value in given.items()}
+    if isinstance(given, list | tuple):
+        return [_plain(each) for each in given]
+    if isinstance(given, Set):
+        return sorted(_plain(each) for each in given)
+    if isinstance(given, Enum):
+        return given.value
+    if isinstance(given, float) and not math.isfinite(given):
+        return str(given)
+    if given is None or isinstance(given, str | int | float):
+        return given
+    return f"<{type(given).__name__}>"  # an object somebody handed in through a mapping; its repr may tell

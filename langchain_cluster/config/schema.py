@@ -1,0 +1,95 @@
+"""What a config file may say: every key, its default and its bounds. Plain data, which builds nothing."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, PrivateAttr, field_validator, model_validator
+
+from langchain_cluster.cache.memory import EvictionPolicy
+from langchain_cluster.config.balancer import BalancerConfig
+from langchain_cluster.config.endpoint import EndpointConfig
+from langchain_cluster.config.policy import PolicyConfig
+from langchain_cluster.errors import ConfigError
+from langchain_cluster.model.policy import BreakerPolicy
+from langchain_cluster.model.strict import Seconds, Strict
+
+
+class CacheConfig(Strict):
+    """A cache of whole answers in the process."""
+
+    kind: Literal["memory"] = "memory"
+    max_entries: int | None = Field(10_000, ge=1, strict=True)
+    max_bytes: int | None = Field(None, ge=1, strict=True)
+    policy: EvictionPolicy = "sieve"
+    ttl: Seconds | None = None
+
+
+def _kind(given: Any) -> Any:
+    """A name stands for a mapping with nothing but a kind."""
+    return {"kind": given} if isinstance(given, str) else given
+
+
+class ClusterConfig(Strict):
+    """A whole cluster. Only `endpoints` is required."""
+
+    _file: str | None = PrivateAttr(None)  # where it was read from, for errors that show later
+
+    name: str | None = Field(None, description="for tables and traces")
+    endpoints: tuple[EndpointConfig, ...]
+    balancer: Annotated[BalancerConfig, BeforeValidator(_kind)] = BalancerConfig()
+    breaker: BreakerPolicy | None = BreakerPolicy()
+    policy: PolicyConfig = PolicyConfig()
+    agents: dict[str, PolicyConfig] = Field(
+        default_factory=dict, description="agent name -> what differs from `policy` for it"
+    )
+    cache: Annotated[CacheConfig | None, BeforeValidator(_kind)] = None
+    drain_timeout: Seconds = 10.0
+
+    @model_validator(mode="before")
+    @classmethod
+    def _agents_start_from_the_policy(cls, given: Any) -> Any:
+        """Merged before validation: an agent's own time is judged beside the rest of its policy."""
+        if not isinstance(given, dict) or not isinstance(given.get("agents"), dict):
+            return given
+        base = _written(given.get("policy", {}))
+        if base is None:
+            return given  # it is told of at `policy`
+        agents = {}
+        for agent, own in given["agents"].items():
+            written = _written(own)
+            agents[agent] = own if written is None else base | written
+        return given | {"agents": agents}
+
+    @field_validator("endpoints")
+    @classmethod
+    def _one_of_each(cls, endpoints: tuple[EndpointConfig, ...]) -> tuple[EndpointConfig, ...]:
+        if not endpoints:
+            raise ValueError("the list is empty: give at least one endpoint, with an id and a model")
+        first: dict[str, int] = {}
+        for number, endpoint in enumerate(endpoints):
+            if first.setdefault(endpoint.id, number) != number:
+                raise ConfigError(
+                    f"{endpoint.id!r} is the id of endpoints.{first[endpoint.id]} too: ids are unique",
+                    key=f"{number}.id",
+                )
+        return endpoints
+
+
+def _written(policy: Any) -> dict[str, Any] | None:
+    """What a policy says explicitly; None if it is no policy."""
+    if isinstance(policy, PolicyConfig):
+        return {name: getattr(policy, name) for name in policy.model_fields_set}
+    return policy if isinstance(policy, dict) else None
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON schema of a config file, for editors and checks in other languages."""
+    schema = ClusterConfig.model_json_schema()
+    for key, example in (("balancer", "peak_ewma"), ("cache", "memory")):  # read by `_kind`
+        described = schema["properties"][key]
+        given = described.pop("anyOf", None) or [
+            {"$ref": described.pop("$ref", None) or described.pop("allOf")[0]["$ref"]}
+        ]
+        described["anyOf"] = [{"type": "string", "examples": [example]}, *given]
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
