@@ -8,6 +8,7 @@ siblings, never through `invoke`, so a call is one run, counted once.
 from __future__ import annotations
 
 import inspect
+import warnings
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from typing import Any, Literal, Self
@@ -67,7 +68,9 @@ class ClusteredLLM(BaseChatModel):
         policy: what a call may cost in tries and time.
         cache: a `CacheStore` such as `MemoryCache()`, True for one of those, None or False for none.
         temperature, max_tokens, stop_sequences: sent with every call, like any chat model's.
+        streaming: True has `invoke` ask for a stream, False has `stream` ask for a whole answer.
         timeout: seconds; short for `policy.timeout`. max_retries: short for `policy.attempts - 1`.
+        api_key: taken, since every chat model has one, and not used: it warns.
         agent: whose view this is; see `for_agent`.
         **options: `balancer`, `discovery`, `agents`, `breaker`, `drain_timeout`, `clock`, `seed`,
             `tracing` of `Cluster`, and what every chat model takes (`callbacks`, `tags`, ...).
@@ -85,6 +88,7 @@ class ClusteredLLM(BaseChatModel):
     temperature: float | None = None
     max_tokens: int | None = None
     stop_sequences: list[str] | None = Field(default=None, alias="stop")
+    streaming: bool | None = None
     config_source: Any = Field(default=None, exclude=True, repr=False)
 
     def __init__(
@@ -96,8 +100,13 @@ class ClusteredLLM(BaseChatModel):
         cache: Any = None,
         timeout: float | None = None,
         max_retries: int | None = None,
+        api_key: Any = None,
         **options: Any,
     ) -> None:
+        if api_key is not None:
+            warnings.warn(
+                "api_key is not used by ClusteredLLM: the model of each endpoint has its own", stacklevel=2
+            )
         short = {"timeout": timeout, "attempts": None if max_retries is None else max_retries + 1}
         short = {name: value for name, value in short.items() if value is not None}
         if isinstance(policy, Mapping):
@@ -348,6 +357,8 @@ class ClusteredLLM(BaseChatModel):
     def _unwatched(self, input: Any, config: RunnableConfig) -> list[BaseMessage] | None:
         """The messages, when nobody watches the run and `BaseChatModel` would add nothing; else None."""
         if self.rate_limiter is not None or self.output_version is not None or self.cache is not False:
+            return None
+        if self.streaming:
             return None
         if config.get("callbacks") or self.callbacks:
             return None
