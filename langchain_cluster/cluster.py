@@ -27,10 +27,10 @@ from langchain_cluster.guard.budget import RetryBudget
 from langchain_cluster.guard.flights import Flights
 from langchain_cluster.model.call import Answer, Request
 from langchain_cluster.model.endpoint import Endpoint, Roster
-from langchain_cluster.model.events import CallEnded, EndpointLeft
+from langchain_cluster.model.events import EndpointLeft
 from langchain_cluster.model.events import Event as ClusterEvent
 from langchain_cluster.model.policy import BreakerPolicy, Policy
-from langchain_cluster.plan.call import complete, relay
+from langchain_cluster.plan.call import attempts_of, complete, relay
 from langchain_cluster.plan.context import Context
 from langchain_cluster.plan.watch import watch
 from langchain_cluster.plugins import make_balancer
@@ -141,6 +141,7 @@ class Cluster:
             self._flights if cached else None,
             self._keys if cached else None,
             self._codec,
+            self.events.heard,
         )
 
     def policy_for(self, agent: str | None) -> Policy:
@@ -164,9 +165,17 @@ class Cluster:
                 raise ClusterError("the cluster is closed")
             self._calls += 1
 
-    def leave(self) -> None:
-        """A call has ended."""
+    def leave(self, ended: Answer | BaseException | None) -> None:
+        """A call has ended: with an answer, an error, or abandoned (None, or an exception of leaving)."""
+        counts = self._counts
         with self._quiet:
+            counts["calls"] += 1
+            counts["attempts"] += attempts_of(ended)
+            if isinstance(ended, Answer):
+                counts["answered"] += 1
+                counts["cache_hits"] += ended.endpoint is None
+            else:
+                counts["failed" if isinstance(ended, Exception) else "abandoned"] += 1
             self._calls -= 1
             if self.closed and self._calls == 0:
                 self._quiet.notify_all()
@@ -190,7 +199,7 @@ class Cluster:
         finally:
             if span is not None:
                 span.end(ended)
-            self.leave()
+            self.leave(ended)
 
     async def acomplete(self, request: Request, policy: Policy) -> Answer:
         """The asyncio twin of `complete`."""
@@ -206,7 +215,7 @@ class Cluster:
         finally:
             if span is not None:
                 span.end(ended)
-            self.leave()
+            self.leave(ended)
 
     def relay(self, request: Request, policy: Policy) -> Generator[Any, None, None]:
         """Ask for a stream: its chunks, then an `Answer` as the last item."""
@@ -224,7 +233,7 @@ class Cluster:
         finally:
             if span is not None:
                 span.end(ended)
-            self.leave()
+            self.leave(ended)
 
     async def arelay(self, request: Request, policy: Policy) -> AsyncGenerator[Any, None]:
         """The asyncio twin of `relay`."""
@@ -243,7 +252,7 @@ class Cluster:
         finally:
             if span is not None:
                 span.end(ended)
-            self.leave()
+            self.leave(ended)
 
     # -- its life -----------------------------------------------------------------------------------
 
@@ -340,22 +349,9 @@ class Cluster:
     # -- what can be seen ---------------------------------------------------------------------------
 
     def _emit(self, event: ClusterEvent) -> None:
-        if type(event) is CallEnded:
-            self._count(event)
-        elif type(event) is EndpointLeft:
+        if type(event) is EndpointLeft:
             self.caller.forget(event.endpoint.id)
         self.events.emit(event)
-
-    def _count(self, event: CallEnded) -> None:
-        counts = self._counts
-        counts["calls"] += 1
-        counts["attempts"] += event.attempts
-        if event.answer is None:
-            counts["abandoned" if event.error == "abandoned" else "failed"] += 1
-            return
-        counts["answered"] += 1
-        if event.answer.endpoint is None:
-            counts["cache_hits"] += 1
 
     def stats(self) -> dict[str, Any]:
         """Counts since the start, what is in flight, and a line per endpoint."""

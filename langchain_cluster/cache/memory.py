@@ -216,4 +216,5 @@ class MemoryCache(AsyncTwins):
 
     def __repr__(self) -> str:
         bound = "" if self.max_entries is None else f" of {self.max_entries}"
-        return f"<MemoryCache {self.policy}, {len(self._entries)}{bound} entries, {self.stats().hit_ratio:.0%} hits>"
+        hits = self.stats().hit_ratio
+        return f"<MemoryCache {self.policy}, {len(self._entries)}{bound} entries, {hits:.0%} hits>"

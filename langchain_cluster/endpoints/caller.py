@@ -137,10 +137,9 @@ class ModelCaller:
     ) -> dict[str, Any]:
         own = self._translator.translate(adapter.model, attempt.request.payload.arguments)
         arguments = adapter.arguments(own, attempt.limits, headers, now, stream=stream)
-        if stream and adapter.sdk == "openai" and "stream_usage" not in arguments:
+        if stream and adapter.sdk == "openai" and getattr(adapter.original, "stream_usage", None) is None:
             # With an address of one's own ChatOpenAI leaves the usage out of streams unless asked.
-            if getattr(adapter.original, "stream_usage", None) is None:
-                arguments["stream_usage"] = True
+            arguments.setdefault("stream_usage", True)
         return arguments
 
     @staticmethod

@@ -196,7 +196,7 @@ class _Identities:
 
     def stale(self) -> bool:
         """Whether somebody has changed a model's temperature since, or the like."""
-        return any([parameters_of(model) != parameters for model, parameters in self._read])
+        return any(parameters_of(model) != parameters for model, parameters in self._read)
 
 
 def _unbound(model: Any) -> tuple[Any, dict[str, Any]]:

@@ -28,16 +28,32 @@ def one_call(request: Request, cx: Context, ask: Ask, *, streaming: bool) -> Pla
     started = cx.now()
     if cx.budget is not None:
         cx.budget.deposit(started)
-    error: str | None = "abandoned"
-    attempts = 0
-    answer: Answer | None = None
+    ended: Answer | Exception | None = None
     try:
-        answer = yield from with_cache(request, cx, started, ask, streaming=streaming)
-        error, attempts = None, answer.attempts
-        return answer
+        ended = yield from with_cache(request, cx, started, ask, streaming=streaming)
+        return ended
     except Exception as failure:
-        error = type(failure).__name__
-        attempts = len(getattr(failure, "attempts", ())) or len(getattr(failure, "__notes__", ()))
+        ended = failure
         raise
     finally:
-        cx.emit(CallEnded(cx.now(), request, without_value(answer) if answer else None, error, attempts))
+        if cx.heard:
+            cx.emit(how_it_ended(request, ended, cx.now()))
+
+
+def how_it_ended(request: Request, ended: Answer | Exception | None, now: float) -> CallEnded:
+    """The event of a call's end: with its answer but for what was said, its error, or abandoned."""
+    if isinstance(ended, Answer):
+        return CallEnded(now, request, without_value(ended), None, ended.attempts)
+    error = "abandoned" if ended is None else type(ended).__name__
+    return CallEnded(now, request, None, error, attempts_of(ended))
+
+
+def attempts_of(ended: Answer | BaseException | None) -> int:
+    """How many attempts a call made that ended so."""
+    if isinstance(ended, Answer):
+        return ended.attempts
+    told = getattr(ended, "attempts", None)
+    if told is not None:
+        return len(told)
+    # A provider's own error carries a note per attempt.
+    return sum(note.startswith("attempt ") for note in getattr(ended, "__notes__", ()))

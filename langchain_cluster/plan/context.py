@@ -33,6 +33,7 @@ class Context:
     Args:
         keys: None when there is no cache, or the call is to leave it alone.
         emit: tells listeners; returns at once.
+        heard: whether anybody listens; if not, the event at a call's end is not even built.
     """
 
     pool: Pool
@@ -43,3 +44,4 @@ class Context:
     flights: Flights | None = None
     keys: Keys | None = None
     codec: Codec | None = None
+    heard: bool = True

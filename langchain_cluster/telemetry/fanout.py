@@ -30,6 +30,11 @@ class EventFanout:
 
         return unsubscribe
 
+    @property
+    def heard(self) -> bool:
+        """Whether anybody listens."""
+        return bool(self._listeners)
+
     def emit(self, event: Event) -> None:
         """Tell everybody; returns at once when nobody listens."""
         if not self._listeners:

@@ -114,13 +114,17 @@ class OtelTracing:
 
     @property
     def listening(self) -> bool:
-        """Whether somebody set a tracer provider."""
-        if self._provider is not None:
-            return True
-        if self._nothing_configured and getattr(trace, "_TRACER_PROVIDER", self) is None:
-            return False  # what `get_tracer_provider` would find out, without its look at the environment
-        provider = trace.get_tracer_provider()
-        return not isinstance(provider, trace.ProxyTracerProvider | trace.NoOpTracerProvider)
+        """Whether a span would be seen by anybody: a processor, or a trace that is under way."""
+        provider = self._provider
+        if provider is None:
+            if self._nothing_configured and getattr(trace, "_TRACER_PROVIDER", self) is None:
+                return False  # what `get_tracer_provider` would find out, without its look at the environment
+            provider = trace.get_tracer_provider()
+        if isinstance(provider, trace.ProxyTracerProvider | trace.NoOpTracerProvider):
+            return False
+        # The SDK's provider before anybody has added a processor: its spans would go nowhere.
+        processors = getattr(getattr(provider, "_active_span_processor", None), "_span_processors", None)
+        return processors != () or trace.get_current_span().get_span_context().is_valid
 
     def call(self, request: Request, *, balancer: str, streaming: bool) -> OtelSpan | None:
         """A logical call, under whatever span is current."""

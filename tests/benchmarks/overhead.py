@@ -10,6 +10,10 @@ and telemetry without an exporter, once with no tracer provider set and once wit
 
 from __future__ import annotations
 
+import sys
+
+sys.path[:] = [path for path in sys.path if not path.endswith("benchmarks")]  # or `http` is our http.py
+
 import argparse
 import asyncio
 import itertools
