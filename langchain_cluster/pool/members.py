@@ -130,6 +130,7 @@ class Snapshot:
         members: all of them, in the order they were given.
         by_id: the same, by endpoint id.
         ready: those that may be asked without reserve; the same tuple while nothing changed.
+        reserve: groups of those to ask when nobody in `ready` will do: later levels, then busy ones.
         probes: those whose circuit is open and that are due for a probe, or being probed.
         wake: when time alone changes `ready` or `probes`, seconds.
         mixed: whether some member has not the role LLM.
@@ -138,6 +139,7 @@ class Snapshot:
     members: tuple[Member, ...] = ()
     by_id: MappingProxyType[str, Member] = field(default_factory=lambda: MappingProxyType({}))
     ready: tuple[Member, ...] = ()
+    reserve: tuple[tuple[Member, ...], ...] = ()
     probes: tuple[Member, ...] = ()
     wake: float = inf
     mixed: bool = False

@@ -7,6 +7,7 @@ decision and never lock. Listeners are told after the lock is released.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from itertools import chain
 from math import inf
 from random import Random
 from threading import RLock
@@ -105,15 +106,21 @@ class Pool:
             for member in self._suited(snapshot.probes, request, exclude):
                 if (lease := self._admit(member, now, penalty)) is not None:
                     return lease
-        if choosy:
-            ready = self._suited(ready, request, exclude)
-        if request.zone is not None:
-            ready = tuple(m for m in ready if m.endpoint.zone == request.zone) or ready
-        while ready:
-            member = ready[0] if len(ready) == 1 else self.balancer.pick(ready, request, now, self._rng)
-            if (lease := self._admit(member, now, penalty)) is not None:
-                return lease
-            ready = tuple(other for other in ready if other is not member)
+        reserve: Iterator[Sequence[Member]] | None = None
+        while True:
+            if choosy:
+                ready = self._suited(ready, request, exclude)
+            if request.zone is not None:
+                ready = tuple(m for m in ready if m.endpoint.zone == request.zone) or ready
+            while ready:
+                member = ready[0] if len(ready) == 1 else self.balancer.pick(ready, request, now, self._rng)
+                if (lease := self._admit(member, now, penalty)) is not None:
+                    return lease
+                ready = tuple(other for other in ready if other is not member)
+            # Those of the first level were asked, are full or do not suit: the standby is there for that.
+            reserve = reserve or iter(snapshot.reserve)
+            if (ready := next(reserve, ())) == ():
+                break
         raise self._nobody(request, exclude, now)
 
     def _admit(self, member: Member, now: float, penalty: float) -> Lease | None:
@@ -179,7 +186,8 @@ class Pool:
     def anybody(self, request: Request, *, exclude: Collection[str] = (), now: float) -> bool:
         """Whether somebody may be asked, tried before or not."""
         snapshot = self.snapshot if now < self.snapshot.wake else self._publish(now)
-        return bool(self._suited((*snapshot.ready, *snapshot.probes), request, exclude))
+        known = (*snapshot.ready, *chain(*snapshot.reserve), *snapshot.probes)
+        return bool(self._suited(known, request, exclude))
 
     # -- the roster ---------------------------------------------------------------------------------
 

@@ -28,7 +28,7 @@ def no_duplicates(endpoints: Iterable[Endpoint]) -> tuple[Endpoint, ...]:
 
 
 def build_snapshot(members: Sequence[Member], now: float) -> Snapshot:
-    """The picture at `now`. Of the levels that can be asked, the first; busy ones when nobody else can."""
+    """The picture at `now`: the first level that can be asked, and who comes after it, busy ones last."""
     ready: list[Member] = []
     probes: list[Member] = []
     wake = inf
@@ -40,16 +40,18 @@ def build_snapshot(members: Sequence[Member], now: float) -> Snapshot:
             free_at = member.free_at(now)
             if free_at > now:
                 wake = min(wake, free_at)
-    first = min((m.endpoint.priority for m in ready), default=0)
-    level = [m for m in ready if m.endpoint.priority == first]
-    idle = [m for m in level if m.status is not EndpointStatus.BUSY]
+    busy = [m for m in ready if m.status is EndpointStatus.BUSY]
+    idle = [m for m in ready if m.status is not EndpointStatus.BUSY] if busy else ready
+    levels = sorted({m.endpoint.priority for m in ready})
+    groups = [tuple(m for m in idle if m.endpoint.priority == n) for n in levels]
+    groups += [tuple(m for m in busy if m.endpoint.priority == n) for n in levels] if busy else []
+    first, *reserve = filter(None, groups) if ready else ((),)
     return Snapshot(
         members=tuple(members),
         by_id=MappingProxyType({m.endpoint.id: m for m in members}),
-        ready=tuple(idle or level),
+        ready=first,
+        reserve=tuple(reserve),
         probes=tuple(probes),
         wake=wake,
-        mixed=any(m.endpoint.roles != {Role.LLM} for m in members)
-        or len(level) < len(ready)
-        or len(idle) < len(level),
+        mixed=any(m.endpoint.roles != {Role.LLM} for m in members),
     )
