@@ -186,8 +186,7 @@ class MemoryCache(AsyncTwins):
             return len(gone)
 
     def close(self) -> None:
-        """Forget everything."""
-        self.clear()
+        """Nothing to give back: another cluster may share it, and reads on."""
 
     # -- under the lock -----------------------------------------------------------------------------
 

@@ -60,11 +60,13 @@ class Workers:
     def __init__(self) -> None:
         self._lock = Lock()
         self._idle: list[SimpleQueue[Job[Any] | None]] = []
+        self._closed = False
 
     def start(self, do: Callable[[], T]) -> Job[T]:
         """Do it on a thread, in the caller's context variables."""
         job = Job(do)
         with self._lock:
+            self._closed = False  # whoever closed it has begun again
             inbox = self._idle.pop() if self._idle else None
         if inbox is None:
             inbox = SimpleQueue()
@@ -87,11 +89,14 @@ class Workers:
             job.run()
             del job  # or the last answer lives as long as the thread waits
             with self._lock:
+                if self._closed:
+                    return
                 self._idle.append(inbox)
 
     def close(self) -> None:
-        """End the idle threads; busy ones end when they have been idle for a while."""
+        """End the idle threads now, and the busy ones when what they wait for has ended."""
         with self._lock:
+            self._closed = True
             idle, self._idle = self._idle, []
         for inbox in idle:
             inbox.put(None)

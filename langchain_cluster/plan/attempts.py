@@ -16,7 +16,6 @@ from langchain_cluster.model.events import AttemptEnded
 from langchain_cluster.plan.context import Context
 from langchain_cluster.plan.effects import Call, Open, Plan, Relay, Sleep, Started
 from langchain_cluster.pool.members import Lease
-from langchain_cluster.pool.pool import PENALTY
 
 STALE_CONNECTIONS = 10  # one client may hold this many connections of a closed event loop
 INLINE_AFTER = 20  # answers without one that took a millisecond: such a model cannot be doing I/O
@@ -85,7 +84,6 @@ class Tries:
                     self.request,
                     exclude=(*self.tried, *self.too_small),
                     probe=not last_try,
-                    penalty=policy.attempt_timeout or PENALTY,
                     now=now,
                 )
             except NoEndpointAvailable as nobody:

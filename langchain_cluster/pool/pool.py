@@ -35,7 +35,7 @@ from langchain_cluster.ports import Balancer, Now
 
 COOL_DOWN = 1.0  # seconds, for an endpoint that throttles without saying for how long
 LONGEST_COOL_DOWN = 300.0  # seconds: a Retry-After of a year is a mistake of the sender's
-PENALTY = 10.0  # seconds a failure costs where the attempt had no time limit
+PENALTY = 1.0  # seconds a failure costs at least; one that took longer costs what it took
 
 
 class Pool:
@@ -89,7 +89,7 @@ class Pool:
         Args:
             exclude: ids that were asked already.
             probe: whether this call may be the one that tries an endpoint whose circuit is open.
-            penalty: seconds a failure costs in the latency average: the attempt's time limit.
+            penalty: seconds a failure costs at least in the latency average.
 
         Raises:
             NoEndpointAvailable: nobody may be asked; its `retry_after` is the soonest anybody may.
