@@ -1,8 +1,31 @@
-"""A cluster as a file: what it may say, how it is read, and what is built of it."""
+"""A cluster as a file: what it may say, how it is read, and what is built of it.
 
-from langchain_cluster.config.build import cluster_arguments
-from langchain_cluster.config.describe import describe
-from langchain_cluster.config.load import load
-from langchain_cluster.config.schema import ClusterConfig, json_schema
+Names are looked up when they are asked for: `import langchain_cluster` reads no YAML library.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from langchain_cluster.config.build import cluster_arguments
+    from langchain_cluster.config.describe import describe
+    from langchain_cluster.config.load import load
+    from langchain_cluster.config.schema import ClusterConfig, json_schema
+
+_HOME = {
+    "ClusterConfig": "schema",
+    "cluster_arguments": "build",
+    "describe": "describe",
+    "json_schema": "schema",
+    "load": "load",
+}
 
 __all__ = ["ClusterConfig", "cluster_arguments", "describe", "json_schema", "load"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    found = getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+    globals()[name] = found  # over the submodule of the same name, which the import has just put there
+    return found

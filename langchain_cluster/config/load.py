@@ -69,9 +69,10 @@ def _read(path: Path, file: str) -> bytes:
 def _nearest(path: Path) -> str:
     if not path.parent.is_dir():
         return f", nor its directory {str(path.parent)!r}"
-    there = [other.name for other in path.parent.iterdir() if other.suffix.lower() in LANGUAGES]
-    near = get_close_matches(path.name, there, n=1)
-    return f"; did you mean {near[0]!r}?" if near else ""
+    there = sorted(other for other in path.parent.iterdir() if other.suffix.lower() in LANGUAGES)
+    near = get_close_matches(path.stem, [other.stem for other in there], n=1)  # suffixes are all alike
+    meant = next((other.name for other in there if near and other.stem == near[0]), None)
+    return f"; did you mean {meant!r}?" if meant else ""
 
 
 def _kind(given: Any) -> str:
