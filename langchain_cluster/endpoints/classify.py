@@ -26,7 +26,8 @@ _TOO_LONG = re.compile(
     re.IGNORECASE,
 )
 _OUT_OF_QUOTA = frozenset({"insufficient_quota", "billing_hard_limit_reached", "billing_not_active"})
-_THROTTLING = re.compile(r"rate[_ ]?limit|too many requests|overloaded", re.IGNORECASE)
+_NO_CREDIT = re.compile(r"credit balance is too low", re.IGNORECASE)  # Anthropic's, a plain 400
+_THROTTLING = re.compile(r"rate[_ ]?limit|too many requests", re.IGNORECASE)
 _STALE_LOOP = re.compile(r"Event loop is closed|different (event )?loop", re.IGNORECASE)
 _CONNECTION = frozenset(
     {
@@ -55,14 +56,16 @@ def classify(error: BaseException, *, wall_clock: float | None = None) -> Judgem
     status, code = status_of(error), code_of(error)
     if status is None and code is not None and code.isdigit() and 400 <= int(code) < 600:
         status = int(code)  # an error event inside a stream says its status there
-    verdict = _verdict(error, status, code)
-    return Judgement(verdict, status, code, retry_after_of(error, wall_clock))
+    verdict, retry_after = _verdict(error, status, code), retry_after_of(error, wall_clock)
+    if status == 503 and retry_after is not None:
+        verdict = Verdict.THROTTLED  # it is well enough to say when it can be asked again
+    return Judgement(verdict, status, code, retry_after)
 
 
 def _verdict(error: BaseException, status: int | None, code: str | None) -> Verdict:
     if isinstance(error, asyncio.CancelledError | GeneratorExit | KeyboardInterrupt | SystemExit):
         return Verdict.ABANDONED
-    text = str(getattr(error, "message", None) or error)
+    text = text_of(error)
     if isinstance(error, RuntimeError) and _STALE_LOOP.search(text):
         return Verdict.STALE_LOOP
     if isinstance(error, ContextOverflowError) or code == "context_length_exceeded":
@@ -91,6 +94,8 @@ def _verdict(error: BaseException, status: int | None, code: str | None) -> Verd
 
 def _by_status(status: int, code: str | None, text: str) -> Verdict:
     if status in _REFUSED:
+        if _NO_CREDIT.search(text):
+            return Verdict.CONFIG
         return Verdict.OVERFLOW if _TOO_LONG.search(text) else Verdict.CALLER
     if status in _UNUSABLE:
         return Verdict.CONFIG
@@ -109,6 +114,13 @@ def status_of(error: BaseException) -> int | None:
             if isinstance(status, int) and not isinstance(status, bool) and status >= 400:
                 return status
     return None
+
+
+def text_of(error: BaseException) -> str:
+    """What an exception says. A body that is no JSON, as from a proxy, is not in the SDKs' message."""
+    text = str(getattr(error, "message", None) or error)
+    body = getattr(error, "body", None)
+    return f"{text} {body}" if isinstance(body, str) and body not in text else text
 
 
 def code_of(error: BaseException) -> str | None:
