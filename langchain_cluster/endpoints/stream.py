@@ -104,7 +104,9 @@ class ModelStream:
         return Outcome(Verdict.TRANSIENT, seconds, self._first_token, self._usage, error=error, reason=reason)
 
     def broke(self, error: BaseException, at: float) -> Outcome:
-        """The stream raised."""
+        """The stream raised. Once it has said why it stopped, only the closing mark was lost."""
+        if self._first_token is not None and self._reason is not None:
+            return self.ended(at)
         return self._judge(error, at - self._started)
 
     def whole(self) -> ChatGenerationChunk | None:
