@@ -18,8 +18,6 @@ from langchain_cluster.plan.effects import Call, Open, Plan, Relay, Sleep, Start
 from langchain_cluster.pool.members import Lease
 
 STALE_CONNECTIONS = 10  # one client may hold this many connections of a closed event loop
-INLINE_AFTER = 20  # answers without one that took a millisecond: such a model cannot be doing I/O
-INLINE_BELOW = 0.001  # seconds
 
 
 def ask(request: Request, cx: Context, started: float, source: str) -> Plan[Answer]:
@@ -115,8 +113,7 @@ class Tries:
             own = lease.started + policy.attempt_timeout
             until = own if until is None else min(until, own)
         limits = Limits(until, policy.connect_timeout, policy.first_token_timeout, policy.idle_timeout)
-        inline = member.served >= INLINE_AFTER and member.ewma_seconds < INLINE_BELOW
-        return Attempt(len(self.reports) + 1, lease.endpoint, self.request, limits, inline)
+        return Attempt(len(self.reports) + 1, lease.endpoint, self.request, limits, member.in_place)
 
     def go_on(self, outcome: Outcome, lease: Lease) -> Plan[None]:
         """Return when another attempt may be made; raise when not."""

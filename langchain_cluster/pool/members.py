@@ -14,6 +14,8 @@ from langchain_cluster.model.call import Outcome, Verdict
 from langchain_cluster.model.endpoint import Endpoint, EndpointStatus, Load
 
 DECAY = 10.0  # seconds for an old latency to lose 63 % of its weight (Finagle)
+QUICK = 0.001  # seconds: a model that answers sooner, time and again, does no I/O
+TRUSTED, MOST_TRUST, DISTRUST = 20, 100, 20  # quick answers to be trusted; a slow one costs so many
 LONG_ANSWER = 100  # tokens: a longer answer counts as its first hundred, or it looks like a slow endpoint
 _CLOSED = frozenset({BreakerState.CLOSED, BreakerState.DISABLED, BreakerState.METRICS_ONLY})
 
@@ -23,8 +25,8 @@ class Member:
 
     __slots__ = (
         "breaker", "cooling_until", "ejected_until", "endpoint", "ewma_at", "ewma_seconds", "failed",
-        "in_flight", "index", "last_seen", "limit", "load", "lock", "registered_at", "served", "status",
-        "tokens", "weight",
+        "in_flight", "index", "last_seen", "limit", "load", "lock", "quick", "registered_at", "served",
+        "status", "tokens", "weight",
     )  # fmt: skip
 
     def __init__(self, endpoint: Endpoint, breaker: CircuitBreaker, now: float) -> None:
@@ -34,7 +36,7 @@ class Member:
         self.status = EndpointStatus.ONLINE
         self.load: Load | None = None
         self.registered_at = self.last_seen = now
-        self.in_flight = self.served = self.failed = self.tokens = 0
+        self.in_flight = self.served = self.failed = self.tokens = self.quick = 0
         self.ewma_seconds = self.ewma_at = 0.0
         self.cooling_until = self.ejected_until = 0.0
         self.describe(endpoint)
@@ -82,6 +84,11 @@ class Member:
         return max(now, self.breaker.open_until, self.cooling_until, self.ejected_until)
 
     @property
+    def in_place(self) -> bool:
+        """Whether its model answers in place, so that no thread needs to be kept for it."""
+        return self.quick >= TRUSTED
+
+    @property
     def probing(self) -> bool:
         """Whether only a probe may go to it."""
         return self.breaker.state not in _CLOSED
@@ -99,6 +106,7 @@ class Member:
                 seconds = outcome.seconds
                 if outcome.usage is not None and outcome.usage.output_tokens > LONG_ANSWER:
                     seconds *= LONG_ANSWER / outcome.usage.output_tokens
+            self.quick = min(self.quick + 1, MOST_TRUST) if seconds < QUICK else max(0, self.quick - DISTRUST)
             if outcome.usage is not None:
                 self.tokens += outcome.usage.output_tokens
             if probe:
