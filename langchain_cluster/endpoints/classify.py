@@ -14,6 +14,7 @@ import math
 import re
 import time
 from dataclasses import dataclass
+from datetime import UTC
 
 from langchain_core.exceptions import ContextOverflowError, ModelError
 
@@ -146,11 +147,12 @@ def retry_after_of(error: BaseException, wall_clock: float | None = None) -> flo
         try:
             seconds = float(given) * unit
         except ValueError:
-            date = email.utils.parsedate_tz(given)
-            if date is None:
+            try:
+                then = email.utils.parsedate_to_datetime(given)
+            except (ValueError, OverflowError, TypeError):  # no date, or one of no calendar
                 continue
-            since = time.time() if wall_clock is None else wall_clock
-            return max(0.0, email.utils.mktime_tz(date) - since)
+            then = then if then.tzinfo else then.replace(tzinfo=UTC)  # HTTP dates are
+            return max(0.0, then.timestamp() - (time.time() if wall_clock is None else wall_clock))
         if math.isfinite(seconds) and seconds >= 0:
             return seconds
     return None
