@@ -1,0 +1,49 @@
+"""A server whose endpoints speak OpenAI and Anthropic, and models of them that never retry."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from langchain_anthropic import ChatAnthropic
+from langchain_openai import ChatOpenAI
+
+from langchain_cluster.testing import SimulatedServer
+
+
+@pytest.fixture(scope="session")
+def shared_server() -> Iterator[SimulatedServer]:
+    with SimulatedServer() as server:
+        yield server
+
+
+@pytest.fixture
+def server(shared_server: SimulatedServer) -> Iterator[SimulatedServer]:
+    shared_server.heal()
+    shared_server.clear_log()
+    yield shared_server
+    shared_server.heal()
+
+
+@pytest.fixture(scope="session")
+def openai(shared_server: SimulatedServer) -> Callable[..., ChatOpenAI]:
+    """Makes a ChatOpenAI of an endpoint."""
+
+    def model(endpoint: str = "gpu-1", **fields: Any) -> ChatOpenAI:
+        return ChatOpenAI(
+            **{"base_url": shared_server.openai_url(endpoint), "model": "m", "api_key": "-", **fields}
+        )
+
+    return model
+
+
+@pytest.fixture(scope="session")
+def anthropic(shared_server: SimulatedServer) -> Callable[..., ChatAnthropic]:
+    """Makes a ChatAnthropic of an endpoint."""
+
+    def model(endpoint: str = "gpu-1", **fields: Any) -> ChatAnthropic:
+        url = shared_server.anthropic_url(endpoint)
+        return ChatAnthropic(**{"base_url": url, "model": "m", "api_key": "-", "max_tokens": 1000, **fields})
+
+    return model
