@@ -26,6 +26,12 @@ def face(request: pytest.FixtureRequest, runner: asyncio.Runner) -> Face:
     return Face(request.param, runner)
 
 
+@pytest.fixture(params=NAMES[:4])
+def plain_face(request: pytest.FixtureRequest, runner: asyncio.Runner) -> Face:
+    """Unwatched ones only, for scenarios in which time passes."""
+    return Face(request.param, runner)
+
+
 @pytest.fixture(scope="session")
 def shared_server() -> Iterator[SimulatedServer]:
     with SimulatedServer() as server:
