@@ -2,6 +2,20 @@
 
 from langchain_cluster.testing.clock import FakeClock
 from langchain_cluster.testing.scripted import ScriptedModel
-from langchain_cluster.testing.simulated import SimulatedServer, faults
+from langchain_cluster.testing.simulated import Fixed, LogNormal, SimulatedServer, Uniform, faults
+from langchain_cluster.testing.simulation import ClosedLoop, Failing, Poisson, Simulation, simulate
 
-__all__ = ["FakeClock", "ScriptedModel", "SimulatedServer", "faults"]
+__all__ = [
+    "ClosedLoop",
+    "Failing",
+    "FakeClock",
+    "Fixed",
+    "LogNormal",
+    "Poisson",
+    "ScriptedModel",
+    "SimulatedServer",
+    "Simulation",
+    "Uniform",
+    "faults",
+    "simulate",
+]
