@@ -29,11 +29,20 @@ class Adapter:
         model: the chat model that is asked.
         bound: keyword arguments its bindings carry.
         sdk: "openai", "anthropic" or None: whose keyword arguments its calls understand.
-        streams: whether it can stream at all.
         says_why: whether its streams always end with a reason, so that one without is cut off.
     """
 
-    __slots__ = ("bound", "given", "model", "original", "parameters", "says_why", "sdk", "streams")
+    __slots__ = (
+        "_astreams",
+        "_streams",
+        "bound",
+        "given",
+        "model",
+        "original",
+        "parameters",
+        "says_why",
+        "sdk",
+    )
 
     def __init__(self, endpoint: Endpoint) -> None:
         self.given = endpoint.model
@@ -45,13 +54,25 @@ class Adapter:
         package = type(self.original).__module__.partition(".")[0]
         self.says_why = package.startswith("langchain_") and package not in _IN_PROCESS
         kind = type(self.original)
-        self.streams = (
-            kind._stream is not BaseChatModel._stream or kind._astream is not BaseChatModel._astream
-        ) and self.original.disable_streaming is not True
+        self._streams = kind._stream is not BaseChatModel._stream
+        self._astreams = self._streams or kind._astream is not BaseChatModel._astream
 
     def stale(self, endpoint: Endpoint) -> bool:
         """Whether the endpoint's model was replaced, or its parameters changed since."""
         return self.given is not endpoint.model or self.parameters != parameters_of(self.original)
+
+    def streams(self, arguments: Mapping[str, Any], *, awaited: bool) -> bool:
+        """Whether it can be asked for a stream, and may be: as its own `stream` would decide."""
+        if not (self._astreams if awaited else self._streams):
+            return False
+        disabled = self.original.disable_streaming
+        if disabled is True or (
+            disabled == "tool_calling" and (arguments.get("tools") or "tools" in self.bound)
+        ):
+            return False
+        return getattr(self.original, "streaming", None) is not False or (
+            "streaming" not in self.original.model_fields_set
+        )
 
     def arguments(
         self, own: Mapping[str, Any], limits: Limits, headers: Mapping[str, str], now: float, *, stream: bool

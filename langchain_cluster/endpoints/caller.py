@@ -72,7 +72,7 @@ class ModelCaller:
             arguments = self._arguments(adapter, attempt, headers, started, stream=False)
             if adapter.original.rate_limiter is not None:
                 adapter.original.rate_limiter.acquire(blocking=True)
-            result = adapter.model._generate(question.messages, stop=question.stop, **arguments)
+            result = adapter.model._generate(question.messages, **arguments)
             return self._answered(result, adapter, self._now() - started)
         except Exception as error:
             return judge(error, self._now() - started)
@@ -86,7 +86,7 @@ class ModelCaller:
             arguments = self._arguments(adapter, attempt, headers, started, stream=False)
             if adapter.original.rate_limiter is not None:
                 await adapter.original.rate_limiter.aacquire(blocking=True)
-            result = await adapter.model._agenerate(question.messages, stop=question.stop, **arguments)
+            result = await adapter.model._agenerate(question.messages, **arguments)
             return self._answered(result, adapter, self._now() - started)
         except Exception as error:
             return judge(error, self._now() - started)
@@ -98,25 +98,27 @@ class ModelCaller:
 
         def chunks() -> Iterator[ChatGenerationChunk]:
             adapter = self.adapter(attempt.endpoint)
-            arguments = self._arguments(adapter, attempt, headers, started, stream=adapter.streams)
+            streams = adapter.streams(question.arguments, awaited=False)
+            arguments = self._arguments(adapter, attempt, headers, started, stream=streams)
             if adapter.original.rate_limiter is not None:
                 adapter.original.rate_limiter.acquire(blocking=True)
-            if adapter.streams:
-                yield from adapter.model._stream(question.messages, stop=question.stop, **arguments)
+            if streams:
+                yield from adapter.model._stream(question.messages, **arguments)
             else:
-                result = adapter.model._generate(question.messages, stop=question.stop, **arguments)
+                result = adapter.model._generate(question.messages, **arguments)
                 yield as_chunk(result)
 
         async def achunks() -> AsyncIterator[ChatGenerationChunk]:
             adapter = self.adapter(attempt.endpoint)
-            arguments = self._arguments(adapter, attempt, headers, started, stream=adapter.streams)
+            streams = adapter.streams(question.arguments, awaited=True)
+            arguments = self._arguments(adapter, attempt, headers, started, stream=streams)
             if adapter.original.rate_limiter is not None:
                 await adapter.original.rate_limiter.aacquire(blocking=True)
-            if not adapter.streams:
-                result = await adapter.model._agenerate(question.messages, stop=question.stop, **arguments)
+            if not streams:
+                result = await adapter.model._agenerate(question.messages, **arguments)
                 yield as_chunk(result)
                 return
-            stream = adapter.model._astream(question.messages, stop=question.stop, **arguments)
+            stream = adapter.model._astream(question.messages, **arguments)
             try:
                 async for chunk in stream:
                     yield chunk
@@ -135,8 +137,11 @@ class ModelCaller:
     def _arguments(
         self, adapter: Adapter, attempt: Attempt, headers: Mapping[str, str], now: float, *, stream: bool
     ) -> dict[str, Any]:
-        own = self._translator.translate(adapter.model, attempt.request.payload.arguments)
+        question: Question = attempt.request.payload
+        own = self._translator.translate(adapter.model, question.arguments)
         arguments = adapter.arguments(own, attempt.limits, headers, now, stream=stream)
+        if question.stop is not None:
+            arguments["stop"] = question.stop  # else that of the model's bindings, if they have one
         if stream and adapter.sdk == "openai" and getattr(adapter.original, "stream_usage", None) is None:
             # With an address of one's own ChatOpenAI leaves the usage out of streams unless asked.
             arguments.setdefault("stream_usage", True)
