@@ -71,7 +71,7 @@ def structured(
     return RunnableMap(raw=llm) | parsed.with_fallbacks([failed], exception_key="parsing_error")
 
 
-class ClusteredBinding(_ChatModelBinding):
+class ClusteredBinding(_ChatModelBinding):  # type: ignore[no-redef]  # the plugin's __init__ has a field `kwargs`
     """A `ClusteredLLM` with arguments or a config bound to it.
 
     Stock bindings pass `bind_tools` on to the model they hold, and lose what they hold themselves:
