@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -10,6 +11,7 @@ from langchain_anthropic import ChatAnthropic
 from langchain_openai import ChatOpenAI
 
 from langchain_cluster.testing import SimulatedServer
+from tests.endpoints.asking import Asking
 
 
 @pytest.fixture(scope="session")
@@ -47,3 +49,27 @@ def anthropic(shared_server: SimulatedServer) -> Callable[..., ChatAnthropic]:
         return ChatAnthropic(**{"base_url": url, "model": "m", "api_key": "-", "max_tokens": 1000, **fields})
 
     return model
+
+
+@pytest.fixture(scope="session")
+def runner() -> Iterator[asyncio.Runner]:
+    """One loop for everything awaited: an SDK's client belongs to the loop it was first used on."""
+    with asyncio.Runner() as runner:
+        yield runner
+
+
+@pytest.fixture(params=["openai", "anthropic"])
+def provider(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def make(request: pytest.FixtureRequest, provider: str) -> Callable[..., Any]:
+    """Makes a model of an endpoint, of one provider and then of the other."""
+    made: Callable[..., Any] = request.getfixturevalue(provider)
+    return made
+
+
+@pytest.fixture
+def asking(server: SimulatedServer, runner: asyncio.Runner) -> Callable[..., Asking]:
+    return lambda model, **fields: Asking(model, runner, **fields)

@@ -72,23 +72,12 @@ def told(fault: Any) -> str:
 
 
 @pytest.fixture(scope="session")
-def runner() -> Any:
-    with asyncio.Runner() as runner:
-        yield runner
-
-
-@pytest.fixture(scope="session")
 def impatient(openai: Any, anthropic: Any) -> dict[str, Any]:
     """One model per provider, whose SDK does not retry and does not wait long."""
     return {
         "openai": openai("bad", max_retries=0, timeout=PATIENCE),
         "anthropic": anthropic("bad", max_retries=0, timeout=PATIENCE),
     }
-
-
-@pytest.fixture(params=["openai", "anthropic"])
-def provider(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
 
 
 @pytest.fixture
