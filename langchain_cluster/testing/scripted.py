@@ -148,7 +148,7 @@ def _whole(step: Any, wait: Callable[[float], Any]) -> ChatResult:
             else:
                 _raise(part)
         step = "".join(texts)
-    if isinstance(step, BaseException) or isinstance(step, type):
+    if isinstance(step, BaseException | type):
         _raise(step)
     message = step.model_copy() if isinstance(step, AIMessage) else AIMessage(content=step)
     return ChatResult(

@@ -54,7 +54,7 @@ class ClosedLoop:
 
 @dataclass(frozen=True, slots=True)
 class Failing:
-    """An endpoint that fails, with `probability`, after `seconds`, from `start` to `end` (virtual seconds)."""
+    """An endpoint that fails after `seconds`, with `probability`, from `start` to `end` (virtual time)."""
 
     endpoint: str
     seconds: float = 0.0
@@ -97,7 +97,7 @@ def simulate(
     *,
     balancer: Any = "peak_ewma",
     service: Mapping[str, Drawn] | None = None,
-    arrivals: Poisson | ClosedLoop = Poisson(50.0),  # noqa: B008  (frozen)
+    arrivals: Poisson | ClosedLoop = Poisson(50.0),
     calls: int = 10_000,
     failing: Iterable[Failing] = (),
     changes: Iterable[tuple[float, Callable[[Pool], Any]]] = (),

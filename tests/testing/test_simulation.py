@@ -46,7 +46,7 @@ def test_an_endpoint_that_is_down_is_left_alone_and_comes_back() -> None:
     down = Failing("e0", seconds=0.01, start=10.0, end=40.0)
     result = simulate(TEN, failing=[down], arrivals=Poisson(100), calls=10_000, seed=1)
     assert 0 < result.failed["e0"] <= 60
-    assert result.served["e0"] > 500  # a tenth of what came while it was up, and it came back
+    assert result.served["e0"] > 400  # 100 of them before it went down: it came back
 
 
 def test_the_pool_can_be_changed_on_the_way() -> None:
