@@ -33,6 +33,16 @@ if TYPE_CHECKING:
 class ClusterError(Exception):
     """The root: `except ClusterError` catches whatever this library raises of its own."""
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # An exception is copied and pickled as its class called with its text, and ours take facts.
+        return _again, (type(self), self.args), self.__dict__
+
+
+def _again(kind: type[ClusterError], args: tuple[Any, ...]) -> ClusterError:
+    error = kind.__new__(kind)
+    error.args = args
+    return error
+
 
 class ConfigError(ClusterError, ValueError):
     """Something written by the user is not valid.
