@@ -48,8 +48,8 @@ def _not_negative(owner: object, where: str) -> None:
         value = getattr(owner, spec.name)
         if value is None:
             continue
-        if not _is_number(value) or math.isnan(value) or value < 0:
-            raise ConfigError(f"{value!r} is not a number >= 0", key=f"{where}.{spec.name}")
+        if not _is_number(value) or not math.isfinite(value) or value < 0:
+            raise ConfigError(f"{value!r} is not a finite number >= 0", key=f"{where}.{spec.name}")
 
 
 @dataclass(frozen=True, slots=True)
