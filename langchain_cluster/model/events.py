@@ -47,6 +47,15 @@ class StatusChanged(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class HealthChanged(Event):
+    """Health checks changed their mind about an endpoint; `reason` is what the last one saw."""
+
+    endpoint: str
+    healthy: bool
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class BreakerChanged(Event):
     """A circuit breaker changed its state; `reason` says what made it."""
 

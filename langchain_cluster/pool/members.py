@@ -24,7 +24,7 @@ class Member:
     """An endpoint and what is known of it now. Plain slots, written under `lock`, read without."""
 
     __slots__ = (
-        "breaker", "cooling_until", "ejected_until", "endpoint", "ewma_at", "ewma_seconds", "failed",
+        "breaker", "cooling_until", "ejected_until", "endpoint", "ewma_at", "ewma_seconds", "failed", "healthy",
         "in_flight", "index", "last_seen", "limit", "load", "lock", "quick", "registered_at", "served",
         "status", "tokens", "weight",
     )  # fmt: skip
@@ -34,6 +34,7 @@ class Member:
         self.breaker = breaker
         self.index = 0
         self.status = EndpointStatus.ONLINE
+        self.healthy = True  # what health checks say; without any it stays so
         self.load: Load | None = None
         self.registered_at = self.last_seen = now
         self.in_flight = self.served = self.failed = self.tokens = self.quick = 0
@@ -58,12 +59,17 @@ class Member:
         """When its open circuit lets a probe through, seconds on the pool's clock; 0 if not open."""
         return self.breaker.open_until
 
-    def why_not(self, now: float) -> str | None:
-        """Why it may not be asked now; None when it may, be it for a probe."""
+    def why_not(self, now: float, *, blind: bool = False) -> str | None:
+        """Why it may not be asked now; None when it may, be it for a probe.
+
+        `blind`: do not believe health checks, because they say that everybody is down.
+        """
         if self.status is EndpointStatus.OFFLINE or self.status is EndpointStatus.DRAINING:
             return str(self.status.value)
         if self.weight <= 0:
             return "weight 0"
+        if not self.healthy and not blind:
+            return "fails its health checks"
         state = self.breaker.state
         if state is BreakerState.FORCED_OPEN:
             return "forced open"
@@ -79,7 +85,7 @@ class Member:
         """When time alone will let it be asked again; infinity when only somebody's doing will."""
         if self.status in (EndpointStatus.OFFLINE, EndpointStatus.DRAINING) or self.weight <= 0:
             return inf
-        if self.breaker.state is BreakerState.FORCED_OPEN:
+        if self.breaker.state is BreakerState.FORCED_OPEN or not self.healthy:
             return inf
         return max(now, self.breaker.open_until, self.cooling_until, self.ejected_until)
 

@@ -24,6 +24,7 @@ from langchain_cluster.model.events import (
     EndpointLeft,
     EndpointUpdated,
     Event,
+    HealthChanged,
     StatusChanged,
 )
 from langchain_cluster.model.filters import Condition
@@ -268,6 +269,20 @@ class Pool:
         member.last_seen = self._clock.now()
         if load is not None:
             member.load = load
+
+    def mark(self, id: str, *, healthy: bool, reason: str = "") -> None:
+        """What health checks found. An unhealthy endpoint gets no calls, unless all are unhealthy.
+
+        Raises ConfigError for an unknown id.
+        """
+        now = self._clock.now()
+        with self._lock:
+            member = self._member(id)
+            before, member.healthy = member.healthy, healthy
+            if before is not healthy:
+                self._publish(now)
+        if before is not healthy:
+            self._emit(HealthChanged(now, id, healthy, reason))
 
     def force_open(self, id: str) -> None:
         """Refuse it every call until `reset` or `force_close`."""

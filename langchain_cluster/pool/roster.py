@@ -32,9 +32,11 @@ def build_snapshot(members: Sequence[Member], now: float) -> Snapshot:
     ready: list[Member] = []
     probes: list[Member] = []
     wake = inf
+    # All checks failing at once: the checker is the suspect, so its word counts for nothing.
+    blind = not any(member.healthy for member in members)
     for index, member in enumerate(members):
         member.index = index
-        if member.why_not(now) is None:
+        if member.why_not(now, blind=blind) is None:
             (probes if member.probing else ready).append(member)
         else:
             free_at = member.free_at(now)
