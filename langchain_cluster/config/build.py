@@ -37,6 +37,7 @@ def _endpoint(own: EndpointConfig, number: int, file: str | None) -> Endpoint:
     except ConfigError as error:
         told = str(error).removeprefix(f"{error.key}: ")
         named = ConfigError(f"{told} (endpoint {own.id!r})", key=error.key)
+        named.valid = error.valid
         raise relocated(named, under=f"endpoints.{number}", file=file) from None
     return Endpoint(
         own.id,

@@ -56,8 +56,8 @@ def parse(text: str, suffix: str, *, file: str) -> Any:
 
 
 def _yaml(text: str) -> Any:
-    loader = yaml.SafeLoader(text)
     try:
+        loader = yaml.SafeLoader(text)
         node = loader.get_single_node()
         if node is None:
             return None
@@ -73,8 +73,6 @@ def _yaml(text: str) -> Any:
         raise _Broken(
             f"character {error.character!r} is not allowed", before.count("\n") + 1, column
         ) from None
-    finally:
-        loader.dispose()
 
 
 def _refuse_duplicates(root: yaml.Node) -> None:
