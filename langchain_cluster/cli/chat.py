@@ -7,6 +7,7 @@ from contextlib import closing
 from typing import Annotated, Any
 
 import typer
+from rich.text import Text
 
 from langchain_cluster.cli.screen import clean, complain, console, print_json, remark
 from langchain_cluster.errors import ConfigError
@@ -128,7 +129,7 @@ def _converse(llm: Any, messages: list[Any]) -> None:
 
 
 def _show(screen: Any, text: str) -> None:
-    screen.print(text, end="", markup=False, soft_wrap=True)
+    screen.print(Text(text), end="", soft_wrap=True)  # a Text: no markup and no emoji of rich's
     screen.file.flush()
 
 
