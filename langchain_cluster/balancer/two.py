@@ -14,10 +14,15 @@ FEW = 3  # up to this many, looking at all costs no more than choosing two
 
 
 def two_of(candidates: Sequence[Any], rng: Random) -> Sequence[Any]:
-    """Two distinct candidates in a random order; all of them, from a random start, when they are few."""
+    """Two distinct candidates in a random order; all of them when they are few."""
     n = len(candidates)
     if n <= FEW:
-        start = int(rng.random() * n)
-        return (*candidates[start:], *candidates[:start])
+        # From a random start and in either direction, which for three is every order: always forwards,
+        # of two that tie the one behind a busy third would get twice as much.
+        turn = int(rng.random() * (n + n))
+        if turn >= n:
+            turn -= n
+            candidates = candidates[::-1]
+        return (*candidates[turn:], *candidates[:turn])
     first, second = divmod(int(rng.random() * (n * (n - 1))), n - 1)
     return candidates[first], candidates[second + (second >= first)]
