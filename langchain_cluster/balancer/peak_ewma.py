@@ -27,7 +27,7 @@ class PeakEwma:
     name = "peak_ewma"
 
     def __init__(self, decay: float = 10.0) -> None:
-        if not decay > 0:
+        if type(decay) not in (int, float) or not decay > 0:
             raise ConfigError(f"decay {decay!r} is not a number of seconds > 0", key="balancer.decay")
         self.decay = decay
 
