@@ -57,6 +57,16 @@ class OutlierPolicy(Strict):
     max_percent: float = Field(50, ge=0, le=100)
 
 
+class SlowStartPolicy(Strict):
+    """How an endpoint that joins a running pool warms up: from `floor` of its weight to all of it.
+
+    `window`: seconds until it has its whole share. `floor`: the part it begins with, 0-1.
+    """
+
+    window: Seconds = 30.0
+    floor: float = Field(0.1, gt=0, le=1)
+
+
 class Policy(Strict):
     """What one call may cost in tries and time.
 

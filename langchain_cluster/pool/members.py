@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from math import exp, inf
+from math import ceil, exp, inf
 from threading import Lock
 from types import MappingProxyType, TracebackType
 from typing import Self
@@ -26,7 +26,7 @@ class Member:
     __slots__ = (
         "breaker", "cooling_until", "ejected_until", "endpoint", "ewma_at", "ewma_seconds", "failed", "healthy",
         "in_flight", "index", "last_seen", "limit", "load", "lock", "quick", "registered_at", "served",
-        "status", "tokens", "weight",
+        "starts", "status", "tokens", "warming_since", "weight",
     )  # fmt: skip
 
     def __init__(self, endpoint: Endpoint, breaker: CircuitBreaker, now: float) -> None:
@@ -40,6 +40,8 @@ class Member:
         self.in_flight = self.served = self.failed = self.tokens = self.quick = 0
         self.ewma_seconds = self.ewma_at = 0.0
         self.cooling_until = self.ejected_until = 0.0
+        self.starts: dict[int, float] = {}  # of the calls in flight, the oldest first
+        self.warming_since: float | None = None
         self.describe(endpoint)
 
     def describe(self, endpoint: Endpoint) -> None:
@@ -48,6 +50,27 @@ class Member:
         self.weight = endpoint.weight
         most = endpoint.capacity.max_connections
         self.limit: float = inf if most is None else most
+
+    def warm(self, factor: float) -> None:
+        """Set its share and its limit to a part of the whole, 0-1; at 1 it is warm."""
+        self.describe(self.endpoint)
+        self.weight *= factor
+        if self.limit < inf:
+            self.limit = max(1, ceil(self.limit * factor))
+        if factor >= 1.0:
+            self.warming_since = None
+
+    @property
+    def in_service(self) -> bool:
+        """Whether it counts as part of its level: nobody has taken it out on purpose."""
+        return self.weight > 0 and self.status is not EndpointStatus.DRAINING
+
+    def oldest(self, now: float) -> float:
+        """Seconds since the oldest call in flight began; 0 without any."""
+        try:
+            return now - next(iter(self.starts.values()))
+        except (StopIteration, RuntimeError):  # settled by another thread at this moment
+            return 0.0
 
     @property
     def breaker_state(self) -> BreakerState:
@@ -59,10 +82,11 @@ class Member:
         """When its open circuit lets a probe through, seconds on the pool's clock; 0 if not open."""
         return self.breaker.open_until
 
-    def why_not(self, now: float, *, blind: bool = False) -> str | None:
+    def why_not(self, now: float, *, blind: bool = False, panic: bool = False) -> str | None:
         """Why it may not be asked now; None when it may, be it for a probe.
 
         `blind`: do not believe health checks, because they say that everybody is down.
+        `panic`: take the ejected as well, because too few others are left.
         """
         if self.status is EndpointStatus.OFFLINE or self.status is EndpointStatus.DRAINING:
             return str(self.status.value)
@@ -77,7 +101,7 @@ class Member:
             return f"circuit open for {self.breaker.open_until - now:.1f} s more"
         if self.cooling_until > now:
             return f"cooling down for {self.cooling_until - now:.1f} s more"
-        if self.ejected_until > now:
+        if self.ejected_until > now and not panic:
             return f"ejected for {self.ejected_until - now:.1f} s more"
         return None
 
@@ -148,6 +172,8 @@ class Snapshot:
         probes: those whose circuit is open and that are due for a probe, or being probed.
         wake: when time alone changes `ready` or `probes`, seconds.
         mixed: whether some member has not the role LLM.
+        spill: where the shares of the first groups end, 0-1; () when `ready` carries all the traffic.
+        weights: the members' effective weights when this was made.
     """
 
     members: tuple[Member, ...] = ()
@@ -157,6 +183,8 @@ class Snapshot:
     probes: tuple[Member, ...] = ()
     wake: float = inf
     mixed: bool = False
+    spill: tuple[float, ...] = ()
+    weights: tuple[float, ...] = ()
 
 
 Settled = Callable[[Member, Outcome, float], None]
@@ -172,7 +200,7 @@ class Lease:
     __slots__ = ("_penalty", "_permit", "_settled_by_pool", "endpoint", "member", "settled", "started")
 
     def __init__(
-        self, member: Member, permit: Permit, now: float, penalty: float, settled_by_pool: Settled
+        self, member: Member, permit: Permit, now: float, penalty: float, settled_by_pool: Settled | None
     ) -> None:
         self.member, self.endpoint = member, member.endpoint
         self.started, self.settled = now, False
@@ -197,9 +225,10 @@ class Lease:
                 raise RuntimeError(f"the lease on {self.endpoint.id} is settled already")
             self.settled = True
             member.in_flight -= 1
+            member.starts.pop(id(self), None)
             member.learn(outcome, now, self._penalty, probe=self._permit.probe)
         member.breaker.record(self._permit, outcome.verdict, now, outcome.seconds)
-        if outcome.verdict is Verdict.THROTTLED:
+        if self._settled_by_pool is not None:
             self._settled_by_pool(member, outcome, now)
 
     def __enter__(self) -> Self:

@@ -7,19 +7,18 @@ decision and never lock. Listeners are told after the lock is released.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from itertools import chain
-from math import inf
 from random import Random
 from threading import RLock
 
 from langchain_cluster.balancer.registry import balancer_named
-from langchain_cluster.errors import ConfigError, NoEndpointAvailable
+from langchain_cluster.errors import ConfigError
 from langchain_cluster.guard.breaker import BreakerState, CircuitBreaker
 from langchain_cluster.model.call import Outcome, Request, Verdict
 from langchain_cluster.model.endpoint import Endpoint, EndpointStatus, Load
 from langchain_cluster.model.events import (
     BreakerChanged,
     EndpointCooling,
+    EndpointEjected,
     EndpointJoined,
     EndpointLeft,
     EndpointUpdated,
@@ -28,8 +27,9 @@ from langchain_cluster.model.events import (
     StatusChanged,
 )
 from langchain_cluster.model.filters import Condition
-from langchain_cluster.model.policy import BreakerPolicy
-from langchain_cluster.pool.match import lacks
+from langchain_cluster.model.policy import BreakerPolicy, OutlierPolicy, SlowStartPolicy
+from langchain_cluster.pool.choose import anybody, groups, in_zone, nobody, seconds_to_cool, suited
+from langchain_cluster.pool.ejector import Ejector
 from langchain_cluster.pool.members import Lease, Member, Snapshot
 from langchain_cluster.pool.roster import build_snapshot, no_duplicates
 from langchain_cluster.ports import Balancer, Now
@@ -46,6 +46,8 @@ class Pool:
         endpoints: who is there at first.
         balancer: a name, or a `Balancer`.
         breaker: each endpoint's circuit breaker; None switches breaking off.
+        outlier: when an endpoint that does worse than its peers is taken out; None for never.
+        slow_start: how an endpoint that joins later warms up (a policy, or its seconds); None: at once.
         clock: anything with `now()`, monotonic seconds.
         seed: for every choice left to chance; the same seed and inputs do the same thing again.
         emit: told of every event, after the lock is released.
@@ -60,15 +62,21 @@ class Pool:
         *,
         balancer: str | Balancer = "peak_ewma",
         breaker: BreakerPolicy | None = BreakerPolicy(),  # noqa: B008  (frozen)
+        outlier: OutlierPolicy | None = None,
+        slow_start: SlowStartPolicy | float | None = None,
         clock: Now,
         seed: int | None = None,
         emit: Callable[[Event], None] | None = None,
     ) -> None:
         self.balancer = balancer_named(balancer)
         self._breaker_policy = breaker
+        if slow_start is not None and not isinstance(slow_start, SlowStartPolicy):
+            slow_start = SlowStartPolicy(window=slow_start)
+        self._slow_start = slow_start
         self._clock = clock
         self._rng = Random(seed)
         self._emit = emit or (lambda event: None)
+        self._ejector = None if outlier is None else Ejector(outlier, Random(self._rng.random()), self._eject)
         # Re-entrant: a breaker forced open by a writer reports back while the writer holds the lock.
         self._lock = RLock()
         self.snapshot = build_snapshot((), clock.now())
@@ -100,67 +108,48 @@ class Pool:
         snapshot = self.snapshot
         if now >= snapshot.wake:
             snapshot = self._publish(now)
-        ready: Sequence[Member] = snapshot.ready
         choosy = bool(exclude) or snapshot.mixed or request.particular
-        if snapshot.probes and (probe or not ready):
+        if snapshot.probes and (probe or not snapshot.ready):
             # Recovery must not wait for the balancer to like an endpoint that was slow to death.
-            for member in self._suited(snapshot.probes, request, exclude):
+            for member in suited(snapshot.probes, request, exclude):
                 if (lease := self._admit(member, now, penalty)) is not None:
                     return lease
-        reserve: Iterator[Sequence[Member]] | None = None
-        while True:
-            if choosy:
-                ready = self._suited(ready, request, exclude)
+        for group in groups(snapshot, self._rng):
+            ready = suited(group, request, exclude) if choosy else group
             if request.zone is not None:
-                ready = tuple(m for m in ready if m.endpoint.zone == request.zone) or ready
+                ready = in_zone(ready, request.zone)
             while ready:
                 member = ready[0] if len(ready) == 1 else self.balancer.pick(ready, request, now, self._rng)
                 if (lease := self._admit(member, now, penalty)) is not None:
                     return lease
                 ready = tuple(other for other in ready if other is not member)
-            # Those of the first level were asked, are full or do not suit: the standby is there for that.
-            reserve = reserve or iter(snapshot.reserve)
-            if (ready := next(reserve, ())) == ():
-                break
-        raise self._nobody(request, exclude, now)
+        raise nobody(self.snapshot, request, exclude, now)
 
     def _admit(self, member: Member, now: float, penalty: float) -> Lease | None:
+        if self._ejector is not None and self._ejector.hangs(member, self.snapshot, now):
+            return None
         permit = member.breaker.try_acquire(now)
         if permit is None:
             return None
         with member.lock:
             if member.in_flight < member.limit:
                 member.in_flight += 1
-                return Lease(member, permit, now, penalty, self._throttled)
+                lease = Lease(member, permit, now, penalty, self._settled)
+                member.starts[id(lease)] = now
+                return lease
         member.breaker.record(permit, Verdict.ABANDONED, now)
         return None
 
-    @staticmethod
-    def _suited(members: Sequence[Member], request: Request, exclude: Collection[str]) -> tuple[Member, ...]:
-        return tuple(
-            m for m in members if m.endpoint.id not in exclude and lacks(m.endpoint, request) is None
-        )
+    def _settled(self, member: Member, outcome: Outcome, now: float) -> None:
+        if outcome.verdict is Verdict.THROTTLED:
+            self._throttled(member, outcome, now)
+        elif self._ejector is not None:
+            self._ejector.ended(member, outcome, self.snapshot, now)
 
-    def _nobody(self, request: Request, exclude: Collection[str], now: float) -> NoEndpointAvailable:
-        members = self.snapshot.members
-        why = {m.endpoint.id: self._why_not(m, request, exclude, now) for m in members}
-        # Who was asked already may be asked again: only what the request itself rules out never will.
-        times = [m.free_at(now) for m in members if lacks(m.endpoint, request) is None]
-        soonest = min((at for at in times if at < inf), default=None)
-        wait = None if soonest is None else max(0.0, soonest - now)
-        text = "no endpoint available" if members else "the pool is empty"
-        return NoEndpointAvailable(text, retry_after=wait, why=why)
-
-    @staticmethod
-    def _why_not(member: Member, request: Request, exclude: Collection[str], now: float) -> str:
-        reason = lacks(member.endpoint, request) or member.why_not(now)
-        if reason is None and member.endpoint.id in exclude:
-            reason = "was asked already"
-        if reason is None and member.probing:
-            reason = "circuit half open, a probe is under way"
-        if reason is None and member.in_flight >= member.limit:
-            reason = f"at its limit of {member.limit:g} calls"
-        return reason or "lost to another call"
+    def _eject(self, member: Member, until: float, reason: str, now: float) -> None:
+        member.ejected_until = until
+        self._publish(now)
+        self._emit(EndpointEjected(now, member.endpoint.id, until - now, reason))
 
     def _throttled(self, member: Member, outcome: Outcome, now: float) -> None:
         asked = COOL_DOWN if outcome.retry_after is None else outcome.retry_after
@@ -174,21 +163,12 @@ class Pool:
 
     def seconds_to_cool(self, request: Request, *, exclude: Collection[str] = (), now: float) -> float | None:
         """Seconds until the first endpoint that asked to be left alone may be asked; None if none did."""
-        times = [
-            m.cooling_until
-            for m in self.snapshot.members
-            if m.cooling_until > now
-            and m.free_at(now) == m.cooling_until
-            and m.endpoint.id not in exclude
-            and lacks(m.endpoint, request) is None
-        ]
-        return min(times) - now if times else None
+        return seconds_to_cool(self.snapshot, request, exclude, now)
 
     def anybody(self, request: Request, *, exclude: Collection[str] = (), now: float) -> bool:
         """Whether somebody may be asked, tried before or not."""
         snapshot = self.snapshot if now < self.snapshot.wake else self._publish(now)
-        known = (*snapshot.ready, *chain(*snapshot.reserve), *snapshot.probes)
-        return bool(self._suited(known, request, exclude))
+        return anybody(snapshot, request, exclude)
 
     # -- the roster ---------------------------------------------------------------------------------
 
@@ -215,11 +195,26 @@ class Pool:
                     events.append(EndpointUpdated(now, endpoint, member.endpoint))
                     member.describe(endpoint)
                 members.append(member)
+            self._warm_up(members, now)
             kept = {endpoint.id for endpoint in wanted}
             events += [EndpointLeft(now, m.endpoint) for id, m in known.items() if id not in kept]
-            self.snapshot = build_snapshot(members, now)
+            self.snapshot = self._picture(members, now)
+        if self._ejector is not None:
+            for event in events:
+                if isinstance(event, EndpointLeft):
+                    self._ejector.forget(event.endpoint.id)
         self._tell(events)
         return events
+
+    def _warm_up(self, members: list[Member], now: float) -> None:
+        """Who is new to a pool that is mostly not begins with a part of its share."""
+        new = [m for m in members if m.registered_at == now and m.endpoint.id not in self.snapshot.by_id]
+        if self._slow_start is not None and len(new) * 2 <= len(members):
+            for member in new:
+                member.warming_since = now
+
+    def _picture(self, members: Sequence[Member], now: float) -> Snapshot:
+        return build_snapshot(members, now, slow_start=self._slow_start, before=self.snapshot)
 
     def add(self, endpoint: Endpoint) -> list[Event]:
         """Take `endpoint` in. Raises ConfigError when its id is taken."""
@@ -298,6 +293,8 @@ class Pool:
         member.breaker.reset()
         with member.lock:
             member.cooling_until = member.ejected_until = member.ewma_seconds = 0.0
+        if self._ejector is not None:
+            self._ejector.forget(id)
         self._publish(self._clock.now())
 
     def disable_breaker(self, id: str) -> None:
@@ -330,7 +327,7 @@ class Pool:
     def _publish(self, now: float) -> Snapshot:
         """Work out anew who may be asked."""
         with self._lock:
-            self.snapshot = build_snapshot(self.snapshot.members, now)
+            self.snapshot = self._picture(self.snapshot.members, now)
             return self.snapshot
 
     def _tell(self, events: Iterable[Event]) -> None:

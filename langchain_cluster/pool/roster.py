@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import accumulate
 from math import inf
 from types import MappingProxyType
 
 from langchain_cluster.errors import ConfigError
 from langchain_cluster.model.endpoint import Endpoint, EndpointStatus, Role
+from langchain_cluster.model.policy import SlowStartPolicy
+from langchain_cluster.pool.levels import panics, shares
 from langchain_cluster.pool.members import Member, Snapshot
+from langchain_cluster.pool.slow_start import STEP, factor
 
 
 def no_duplicates(endpoints: Iterable[Endpoint]) -> tuple[Endpoint, ...]:
@@ -27,8 +31,17 @@ def no_duplicates(endpoints: Iterable[Endpoint]) -> tuple[Endpoint, ...]:
     return tuple(seen.values())
 
 
-def build_snapshot(members: Sequence[Member], now: float) -> Snapshot:
-    """The picture at `now`: the first level that can be asked, and who comes after it, busy ones last."""
+def build_snapshot(
+    members: Sequence[Member],
+    now: float,
+    *,
+    slow_start: SlowStartPolicy | None = None,
+    before: Snapshot | None = None,
+) -> Snapshot:
+    """The picture at `now`: the first level that can be asked, and who comes after it, busy ones last.
+
+    Groups that are as they were `before` are the same tuples: balancers keep what they worked out.
+    """
     ready: list[Member] = []
     probes: list[Member] = []
     wake = inf
@@ -36,24 +49,82 @@ def build_snapshot(members: Sequence[Member], now: float) -> Snapshot:
     blind = not any(member.healthy for member in members)
     for index, member in enumerate(members):
         member.index = index
+        if member.warming_since is not None and slow_start is not None:
+            member.warm(factor(slow_start, member.warming_since, now))
+            if member.warming_since is not None:
+                wake = min(wake, now + STEP)
         if member.why_not(now, blind=blind) is None:
             (probes if member.probing else ready).append(member)
         else:
             free_at = member.free_at(now)
             if free_at > now:
                 wake = min(wake, free_at)
-    busy = [m for m in ready if m.status is EndpointStatus.BUSY]
-    idle = [m for m in ready if m.status is not EndpointStatus.BUSY] if busy else ready
-    levels = sorted({m.endpoint.priority for m in ready})
-    groups = [tuple(m for m in idle if m.endpoint.priority == n) for n in levels]
-    groups += [tuple(m for m in busy if m.endpoint.priority == n) for n in levels] if busy else []
-    first, *reserve = filter(None, groups) if ready else ((),)
+    levels = _levels(members, ready, now)
+    groups = [level for level, _ in levels]
+    groups += [busy for number in _numbers(ready) if (busy := _of(ready, number, busy=True))]
+    first, *reserve = _as_before(groups, before) if groups else ((),)
     return Snapshot(
         members=tuple(members),
         by_id=MappingProxyType({m.endpoint.id: m for m in members}),
         ready=first,
         reserve=tuple(reserve),
+        spill=_spill([share for _, share in levels]),
         probes=tuple(probes),
         wake=wake,
         mixed=any(m.endpoint.roles != {Role.LLM} for m in members),
+        weights=tuple(m.weight for m in members),
     )
+
+
+def _numbers(members: Sequence[Member]) -> list[int]:
+    return sorted({m.endpoint.priority for m in members})
+
+
+def _of(members: Sequence[Member], number: int, *, busy: bool) -> tuple[Member, ...]:
+    return tuple(
+        m for m in members if m.endpoint.priority == number and (m.status is EndpointStatus.BUSY) is busy
+    )
+
+
+def _levels(
+    members: Sequence[Member], ready: Sequence[Member], now: float
+) -> list[tuple[tuple[Member, ...], float]]:
+    """(who of the level may be asked, its share of the traffic) per level that has anybody."""
+    counted = [m for m in members if m.in_service]
+    numbers = _numbers(counted)
+    idle = {number: _of(ready, number, busy=False) for number in numbers}
+    totals = {number: sum(m.endpoint.priority == number for m in counted) for number in numbers}
+    parts, together = shares([(len(idle[number]), totals[number]) for number in numbers])
+    levels = []
+    for number, part in zip(numbers, parts, strict=True):
+        group = idle[number]
+        if panics(len(group), totals[number], together):
+            group = tuple(
+                m
+                for m in counted
+                if m.endpoint.priority == number
+                and m.status is not EndpointStatus.BUSY
+                and m.why_not(now, blind=True, panic=True) is None
+                and not m.probing
+            )
+        if group:
+            levels.append((group, part))
+    return levels
+
+
+def _spill(parts: Sequence[float]) -> tuple[float, ...]:
+    """Where the levels' shares end, on a scale from 0 to 1; () when one level carries everything."""
+    if len(parts) < 2 or parts[0] >= 1.0:
+        return ()
+    return tuple(accumulate(parts))
+
+
+def _as_before(groups: list[tuple[Member, ...]], before: Snapshot | None) -> list[tuple[Member, ...]]:
+    if before is None:
+        return groups
+    known = {group: group for group in (before.ready, *before.reserve)}
+    weights = dict(zip(before.members, before.weights, strict=True))
+    return [
+        known[group] if group in known and all(weights[m] == m.weight for m in group) else group
+        for group in groups
+    ]

@@ -1,0 +1,61 @@
+"""Outlier ejection, applied: watches how calls end and how old they grow, and takes endpoints out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from random import Random
+
+from langchain_cluster.guard.outlier import OLD, Outliers, old_after
+from langchain_cluster.model.call import Outcome, Verdict
+from langchain_cluster.model.policy import OutlierPolicy
+from langchain_cluster.pool.members import Member, Snapshot
+
+_COUNTED = frozenset({Verdict.OK, Verdict.TRANSIENT, Verdict.CONFIG})
+
+
+class Ejector:
+    """A pool's outlier detection.
+
+    Args:
+        policy: thresholds and times. rng: chance for the jitter.
+        eject: told of each ejection: (member, until, reason, now).
+    """
+
+    def __init__(
+        self, policy: OutlierPolicy, rng: Random, eject: Callable[[Member, float, str, float], None]
+    ) -> None:
+        self._outliers = Outliers(policy, rng)
+        self._eject = eject
+
+    def forget(self, id: str) -> None:
+        """The endpoint has left, or is forgiven."""
+        self._outliers.forget(id)
+
+    def ended(self, member: Member, outcome: Outcome, snapshot: Snapshot, now: float) -> None:
+        """A call on `member` has ended."""
+        if outcome.verdict in _COUNTED:
+            failed = outcome.verdict is not Verdict.OK
+            reason = self._outliers.note(member.endpoint.id, failed=failed, now=now)
+            if reason is not None:
+                self._try(member, reason, snapshot, now)
+
+    def hangs(self, member: Member, snapshot: Snapshot, now: float) -> bool:
+        """Whether `member`, about to be asked, sits on calls that have grown old, and is ejected for it."""
+        age = member.oldest(now)
+        if age <= OLD:
+            return False
+        peers = [m.ewma_seconds for m in snapshot.ready if m is not member and m.ewma_seconds > 0]
+        typical = sorted(peers)[len(peers) // 2] if peers else member.ewma_seconds
+        limit = old_after(typical)
+        if age <= limit:
+            return False
+        with member.lock:
+            old = sum(now - started > limit for started in member.starts.values())
+        reason = self._outliers.note_old(member.endpoint.id, calls=old, age=age)
+        return reason is not None and self._try(member, reason, snapshot, now)
+
+    def _try(self, member: Member, reason: str, snapshot: Snapshot, now: float) -> bool:
+        until = self._outliers.eject(member.endpoint.id, of=len(snapshot.members), now=now)
+        if until is not None:
+            self._eject(member, until, reason, now)
+        return until is not None
