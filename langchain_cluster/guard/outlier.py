@@ -75,7 +75,7 @@ class Outliers:
             return self._reason(id, record, now)
 
     def note_old(self, id: str, *, calls: int, age: float) -> str | None:
-        """`calls` in flight are older than they should be, the oldest `age` seconds; why to eject, or None."""
+        """`calls` in flight are too old, the oldest by `age` seconds; why to eject, or None."""
         most = self.policy.consecutive_failures
         with self._lock:
             row = self._records[id].row if id in self._records else 0

@@ -24,8 +24,8 @@ class Member:
     """An endpoint and what is known of it now. Plain slots, written under `lock`, read without."""
 
     __slots__ = (
-        "breaker", "cooling_until", "ejected_until", "endpoint", "ewma_at", "ewma_seconds", "failed", "healthy",
-        "in_flight", "index", "last_seen", "limit", "load", "lock", "quick", "registered_at", "served",
+        "breaker", "cooling_until", "ejected_until", "endpoint", "ewma_at", "ewma_seconds", "failed",
+        "healthy", "in_flight", "index", "last_seen", "limit", "load", "lock", "quick", "registered_at", "served",
         "starts", "status", "tokens", "warming_since", "weight",
     )  # fmt: skip
 
