@@ -17,8 +17,11 @@ from langchain_core.language_models import BaseChatModel
 from langchain_core.runnables import RunnableBinding, RunnableParallel, RunnableSequence
 from langchain_core.utils.function_calling import convert_to_json_schema, convert_to_openai_tool
 
+from langchain_cluster.endpoints.dialect import arguments_for, choice_for
+
 _REMEMBERED = 128
 _FOR_TRACES_ONLY = ("ls_structured_output_format", "structured_output_format")
+_WORDS_OF_BIND_TOOLS = ("parallel_tool_calls",)  # also when they were bound later than the tools
 
 
 class ToolSet(list[dict[str, Any]]):
@@ -26,12 +29,14 @@ class ToolSet(list[dict[str, Any]]):
 
     Attributes:
         originals: the tools as given. options: further arguments of `bind_tools` (strict, ...).
+        form: the one tool is not to be used: it is the form of the answer.
     """
 
-    def __init__(self, tools: Sequence[Any], options: Mapping[str, Any]) -> None:
+    def __init__(self, tools: Sequence[Any], options: Mapping[str, Any], *, form: bool = False) -> None:
         super().__init__(_in_openai_spelling(tool) for tool in tools)
         self.originals = tuple(tools)
         self.options = dict(options)
+        self.form = form
 
 
 class Format(dict[str, Any]):
@@ -60,26 +65,34 @@ class Translator:
         self._lock = Lock()
         self._known: OrderedDict[Any, tuple[Any, dict[str, Any]]] = OrderedDict()
 
-    def translate(self, model: BaseChatModel, arguments: Mapping[str, Any]) -> dict[str, Any]:
-        """A call's arguments as `model` wants them."""
+    def translate(
+        self, model: BaseChatModel, arguments: Mapping[str, Any], sdk: str | None = None
+    ) -> dict[str, Any]:
+        """A call's arguments as `model` wants them; `sdk` is whose words it understands."""
         tools, wanted = arguments.get("tools"), arguments.get("response_format")
-        translated = dict(arguments)
+        translated = arguments_for(sdk, arguments)
         for name in _FOR_TRACES_ONLY:
             translated.pop(name, None)
         if tools is None and wanted is None:
             return translated
         if isinstance(wanted, Format):
             del translated["response_format"]
-            translated |= self._remembered(model, (wanted,), ("format",), lambda: _format_for(model, wanted))
+            translated |= self._remembered(
+                model, (wanted,), ("format",), lambda: _format_for(model, wanted, sdk)
+            )
         if isinstance(tools, ToolSet):
             del translated["tools"]
-            choice = translated.pop("tool_choice", None)
-            options = tools.options
+            choice = choice_for(sdk, translated.pop("tool_choice", None))
+            options = dict(tools.options)
+            for name in _WORDS_OF_BIND_TOOLS:
+                translated.pop(name, None)
+                if name in arguments:
+                    options[name] = arguments[name]
             translated |= self._remembered(
                 model,
                 tools.originals,
-                ("tools", repr(choice), repr(sorted(options.items(), key=lambda item: item[0]))),
-                lambda: _tools_for(model, tools, choice),
+                ("tools", tools.form, repr(choice), repr(sorted(options.items(), key=lambda item: item[0]))),
+                lambda: _tools_for(model, tools, choice, options),
             )
         return translated
 
@@ -95,11 +108,14 @@ class Translator:
                 self._known[key] = known
                 while len(self._known) > _REMEMBERED:
                     self._known.popitem(last=False)
-        return dict(known[1])
+        return {name: list(v) if isinstance(v, list) else v for name, v in known[1].items()}
 
 
-def _tools_for(model: BaseChatModel, tools: ToolSet, choice: Any) -> dict[str, Any]:
-    options = dict(tools.options)
+def _tools_for(model: BaseChatModel, tools: ToolSet, choice: Any, options: dict[str, Any]) -> dict[str, Any]:
+    if tools.form:
+        kwargs = _form_for(model, tools)
+        if kwargs is not None:
+            return kwargs
     if choice is not None:
         options["tool_choice"] = choice
     try:
@@ -109,8 +125,27 @@ def _tools_for(model: BaseChatModel, tools: ToolSet, choice: Any) -> dict[str, A
     return dict(bound.kwargs) if isinstance(bound, RunnableBinding) else {"tools": list(tools), **options}
 
 
-def _format_for(model: BaseChatModel, wanted: Format) -> dict[str, Any]:
-    options: dict[str, Any] = {"method": wanted.method}
+def _form_for(model: BaseChatModel, tools: ToolSet) -> dict[str, Any] | None:
+    """How the model itself asks for a tool call that is the answer; None when it does not say."""
+    try:
+        structured = model.with_structured_output(
+            tools.originals[0], method="function_calling", **tools.options
+        )
+    except (NotImplementedError, ValueError, TypeError):
+        return None
+    binding = _binding_in(structured)
+    if binding is None or "tools" not in binding.kwargs:
+        return None
+    return {name: value for name, value in binding.kwargs.items() if name not in _FOR_TRACES_ONLY}
+
+
+def _format_for(model: BaseChatModel, wanted: Format, sdk: str | None) -> dict[str, Any]:
+    method = wanted.method
+    if sdk == "anthropic" and method == "json_mode":  # it has none: the schema if there is one, or the prompt
+        if wanted.schema is None:
+            return {}
+        method = "json_schema"
+    options: dict[str, Any] = {"method": method}
     if wanted.strict is not None:
         options["strict"] = wanted.strict
     try:

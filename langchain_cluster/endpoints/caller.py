@@ -138,7 +138,7 @@ class ModelCaller:
         self, adapter: Adapter, attempt: Attempt, headers: Mapping[str, str], now: float, *, stream: bool
     ) -> dict[str, Any]:
         question: Question = attempt.request.payload
-        own = self._translator.translate(adapter.model, question.arguments)
+        own = self._translator.translate(adapter.model, question.arguments, adapter.sdk)
         arguments = adapter.arguments(own, attempt.limits, headers, now, stream=stream)
         if question.stop is not None:
             arguments["stop"] = question.stop  # else that of the model's bindings, if they have one

@@ -52,9 +52,8 @@ def structured(
     parser: Any
     if method == "function_calling":
         options = {} if strict is None else {"strict": strict}
-        llm = model.bind_tools(
-            [schema], tool_choice="any", ls_structured_output_format=traced, **options, **further
-        )
+        tools = ToolSet([schema], options, form=True)
+        llm = model.bind(tools=tools, tool_choice="any", ls_structured_output_format=traced, **further)
         if is_class:
             parser = PydanticToolsParser(tools=[schema], first_tool_only=True)
         else:
