@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator
+from functools import cache
 from typing import Any
 
 import pytest
@@ -12,6 +13,11 @@ from langchain_openai import ChatOpenAI
 
 from langchain_cluster.testing import SimulatedServer
 from tests.endpoints.asking import Asking
+
+
+def remembered(make: Callable[..., Any]) -> Callable[..., Any]:
+    once = cache(make)
+    return lambda *names, **fields: make(*names, **fields) if fields else once(*names)
 
 
 @pytest.fixture(scope="session")
@@ -30,8 +36,9 @@ def server(shared_server: SimulatedServer) -> Iterator[SimulatedServer]:
 
 @pytest.fixture(scope="session")
 def openai(shared_server: SimulatedServer) -> Callable[..., ChatOpenAI]:
-    """Makes a ChatOpenAI of an endpoint."""
+    """Makes a ChatOpenAI of an endpoint; a plain one only once, since making one costs more than a call."""
 
+    @remembered
     def model(endpoint: str = "gpu-1", **fields: Any) -> ChatOpenAI:
         return ChatOpenAI(
             **{"base_url": shared_server.openai_url(endpoint), "model": "m", "api_key": "-", **fields}
@@ -44,6 +51,7 @@ def openai(shared_server: SimulatedServer) -> Callable[..., ChatOpenAI]:
 def anthropic(shared_server: SimulatedServer) -> Callable[..., ChatAnthropic]:
     """Makes a ChatAnthropic of an endpoint."""
 
+    @remembered
     def model(endpoint: str = "gpu-1", **fields: Any) -> ChatAnthropic:
         url = shared_server.anthropic_url(endpoint)
         return ChatAnthropic(**{"base_url": url, "model": "m", "api_key": "-", "max_tokens": 1000, **fields})
