@@ -151,10 +151,10 @@ class Tries:
 
     def check_deadline(self, now: float) -> None:
         """Raise DeadlineExceeded when the call's time is over."""
-        deadline = self.deadline
-        if deadline is not None and now >= deadline:
+        timeout = self.cx.policy.timeout
+        if timeout is not None and now >= self.started + timeout:
             cause = self.reports[-1].error if self.reports else None
-            raise DeadlineExceeded(deadline - self.started, self.reports) from cause
+            raise DeadlineExceeded(timeout, self.reports) from cause
 
     def report(self, outcome: Outcome, lease: Lease) -> None:
         """Keep an attempt that gave no answer for the error, and tell listeners."""
