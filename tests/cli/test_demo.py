@@ -29,7 +29,7 @@ from langchain_cluster.cli.demo.questions import MANNERS, QUESTIONS, questions
 from langchain_cluster.cli.demo.summary import Summary
 
 ROOT = Path(command.__file__).parents[3]
-COMMAND = [sys.executable, "-m", "langchain_cluster.cli.demo"]
+COMMAND = [sys.executable, "-m", "langchain_cluster.cli", "demo"]
 MARK = "DEMO_TEST_MARK"
 needs_proc = pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="looks processes up in /proc")
 
@@ -201,7 +201,7 @@ def test_without_its_packages_it_names_the_extra(app: typer.Typer, monkeypatch: 
     assert result.exit_code == 2
     assert (
         result.stderr.strip()
-        == 'demo: some packages are not installed: pip install "langchain-cluster[demo]"'
+        == 'error: some packages are not installed: pip install "langchain-cluster[demo]"'
     )
 
 
@@ -232,7 +232,7 @@ def test_a_server_that_does_not_come_up_is_one_line(
     monkeypatch.setattr("langchain_cluster.cli.demo.setting.SIMULATED", "langchain_cluster.no_such_server")
     result = CliRunner().invoke(app, ["--simulated"])
     assert result.exit_code == 1
-    assert re.fullmatch(r"demo: llm-\d ended with code 1: .*no_such_server.*\n", result.stderr)
+    assert re.fullmatch(r"error: llm-\d ended with code 1: .*no_such_server.*\n", result.stderr)
 
 
 def test_no_question_is_asked_twice() -> None:
