@@ -24,7 +24,7 @@ def in_zone(members: Sequence[Member], zone: str) -> Sequence[Member]:
 
 
 def groups(snapshot: Snapshot, rng: Random) -> Iterator[Sequence[Member]]:
-    """The groups to ask in turn: the level this call falls to by its share of the traffic, then the others."""
+    """The groups to ask in turn: the level this call falls to by its share of traffic, then the others."""
     first = 0
     if snapshot.spill:
         chance = rng.random()

@@ -25,8 +25,8 @@ class Member:
 
     __slots__ = (
         "breaker", "cooling_until", "ejected_until", "endpoint", "ewma_at", "ewma_seconds", "failed",
-        "healthy", "in_flight", "index", "last_seen", "limit", "load", "lock", "quick", "registered_at", "served",
-        "starts", "status", "tokens", "warming_since", "weight",
+        "healthy", "in_flight", "index", "last_seen", "limit", "load", "lock", "quick", "registered_at",
+        "served", "starts", "status", "tokens", "warming_since", "weight",
     )  # fmt: skip
 
     def __init__(self, endpoint: Endpoint, breaker: CircuitBreaker, now: float) -> None:
