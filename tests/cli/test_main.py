@@ -8,7 +8,7 @@ import pytest
 pytest.importorskip("typer")
 pytest.importorskip("rich")
 
-from langchain_cluster.cli import main  # noqa: E402
+from langchain_cluster.cli import main
 
 
 @pytest.mark.parametrize(
