@@ -11,9 +11,17 @@ from typing import Any
 import orjson
 from langchain_core.caches import RETURN_VAL_TYPE, BaseCache
 from langchain_core.load import dumpd, load
-from langchain_core.outputs import Generation
+from langchain_core.messages import AIMessage, AIMessageChunk, ChatMessage, ChatMessageChunk
+from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, Generation, GenerationChunk
 
 from langchain_cluster.ports import CacheStore
+
+# Only what an answer is made of: whoever can write to the store must not be able to have other objects
+# built here. LangChain's own word for it, "messages", leaves the generations around them out.
+_ALLOWED = (
+    Generation, GenerationChunk, ChatGeneration, ChatGenerationChunk,
+    AIMessage, AIMessageChunk, ChatMessage, ChatMessageChunk,
+)  # fmt: skip
 
 
 class LangChainCache(BaseCache):
@@ -64,6 +72,5 @@ def _encode(generations: RETURN_VAL_TYPE) -> bytes:
 def _decode(raw: bytes | None) -> list[Generation] | None:
     if raw is None:
         return None
-    # Only LangChain's own message and generation classes: whoever can write to the store must not be
-    # able to have other objects built here, or secrets read from the environment.
-    return [load(one, allowed_objects="messages", secrets_from_env=False) for one in orjson.loads(raw)]
+    # Nor are secrets read from the environment.
+    return [load(one, allowed_objects=_ALLOWED, secrets_from_env=False) for one in orjson.loads(raw)]
