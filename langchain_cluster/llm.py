@@ -79,7 +79,8 @@ class ClusteredLLM(BaseChatModel):
         ConfigError: something given is not valid; it says where, what, and what would be.
     """
 
-    model_config = ConfigDict(arbitrary_types_allowed=True, protected_namespaces=())
+    # By name as well: `configurable_fields` rebuilds a model from the names of its fields.
+    model_config = ConfigDict(arbitrary_types_allowed=True, protected_namespaces=(), populate_by_name=True)
 
     cluster: Any = Field(default=None, exclude=True, repr=False)
     """The running `Cluster`; shared by every copy and view of this model."""
