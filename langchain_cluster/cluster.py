@@ -51,7 +51,7 @@ class Cluster:
         cache: where whole answers are kept, None for nowhere.
         discovery: sources of rosters beside `endpoints`.
         policy: what a call may cost, unless its agent or the call itself says otherwise.
-        agents: policy by agent name.
+        agents: policy by agent name; a mapping is what differs from `policy`.
         breaker: each endpoint's circuit breaker; None for none.
         drain_timeout: seconds `close` waits for calls in flight.
         clock, seed: time and chance, for tests.
@@ -69,7 +69,7 @@ class Cluster:
         cache: CacheStore | None = None,
         discovery: Discovery | Sequence[Discovery] | None = None,
         policy: Policy | None = None,
-        agents: Mapping[str, Policy] | None = None,
+        agents: Mapping[str, Policy | Mapping[str, Any]] | None = None,
         breaker: BreakerPolicy | None = BreakerPolicy(),  # noqa: B008  (frozen)
         drain_timeout: float = 10.0,
         clock: Clock | None = None,
@@ -86,7 +86,9 @@ class Cluster:
             if not isinstance(source, Discovery):
                 raise ConfigError(f"{source!r} is no Discovery: it has no fetch and afetch", key="discovery")
         self.policy = _a_policy(policy, "policy")
-        self.agents = {name: _a_policy(own, f"agents.{name}") for name, own in (agents or {}).items()}
+        self.agents = {
+            name: _a_policy(own, f"agents.{name}", base=self.policy) for name, own in (agents or {}).items()
+        }
         self.drain_timeout = drain_timeout
         self.clock: Clock = clock or SystemClock()
         self.events = EventFanout()
@@ -388,11 +390,13 @@ def _a_list(given: Any, key: str) -> list[Any]:
     return list(given)
 
 
-def _a_policy(given: Policy | Mapping[str, Any] | None, key: str) -> Policy:
+def _a_policy(given: Policy | Mapping[str, Any] | None, key: str, base: Policy | None = None) -> Policy:
+    """The policy itself; a mapping is what differs from `base`."""
+    base = base or Policy()
     if given is None:
-        return Policy()
+        return base
     if isinstance(given, Policy):
         return given
     if isinstance(given, Mapping):
-        return Policy(**given)
+        return base.but(**given)
     raise ConfigError(f"{given!r} is not a Policy", key=key)
