@@ -93,8 +93,8 @@ BAD_KEYS = [
     (ONE + "balancer: {kind: peak_ewma, decay: 0}", "balancer.decay", ["seconds > 0"]),
     (
         ONE + "balancer: {kind: peak_ewma, decay: x}",
-        "balancer",
-        ["peak_ewma cannot be made with these options"],
+        "balancer.decay",
+        ["'x' is not a number of seconds > 0"],
     ),
     (ONE + "balancer: {kind: round_robin, decay: 1}", "balancer", ["takes no options, not even 'decay'"]),
     (ONE + "balancer: [peak_ewma]", "balancer", ["is not a mapping"]),

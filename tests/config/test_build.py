@@ -130,6 +130,7 @@ def test_a_balancer_of_another_package_is_found_with_its_options(monkeypatch: py
     points = [
         EntryPoint("mine", "langchain_cluster.balancer:PeakEwma", "langchain_cluster.balancers"),
         EntryPoint("broken", "no_such_package:Thing", "langchain_cluster.balancers"),
+        EntryPoint("picky", "builtins:complex", "langchain_cluster.balancers"),
         EntryPoint("odd", "builtins:dict", "langchain_cluster.balancers"),
     ]
     monkeypatch.setattr(balancers, "entry_points", lambda group: points)
@@ -138,6 +139,8 @@ def test_a_balancer_of_another_package_is_found_with_its_options(monkeypatch: py
         arguments(balancer="broken")
     with pytest.raises(ConfigError, match=r"expected one of .*mine.*did you mean 'mine'"):
         arguments(balancer="mien")
+    with pytest.raises(ConfigError, match=r"balancer: picky cannot be made with these options: .*NoneType"):
+        arguments(balancer={"kind": "picky", "real": None})
     assert arguments(balancer={"kind": "odd", "anything": 1})["balancer"] == {"anything": 1}
 
 
