@@ -153,7 +153,7 @@ class ModelCaller:
             return judge(ValueError("the answer has no choices"), seconds)
         generation = result.generations[0]
         message = generation.message
-        reason = finish_reason_of(message, generation.generation_info)
+        reason = finish_reason_of(message, generation.generation_info, result.llm_output)
         whole = len(result.generations) == 1 and storable(message, reason, says_why=adapter.says_why)
         used = usage_of(getattr(message, "usage_metadata", None))
         return Outcome(Verdict.OK, seconds, None, used, result, storable=whole)

@@ -21,9 +21,12 @@ def usage_of(metadata: Mapping[str, Any] | None) -> Usage | None:
     return Usage(metadata.get("input_tokens") or 0, metadata.get("output_tokens") or 0, cached)
 
 
-def finish_reason_of(message: BaseMessage, info: Mapping[str, Any] | None) -> str | None:
-    """Why the model stopped, under whichever name; None when it did not say."""
-    for facts in (info, message.response_metadata):
+def finish_reason_of(message: BaseMessage, *further: Mapping[str, Any] | None) -> str | None:
+    """Why the model stopped, under whichever name; None when it did not say.
+
+    `further`: where else a provider may say it: a generation's info (OpenAI), `llm_output` (Anthropic).
+    """
+    for facts in (*further, message.response_metadata):
         if facts:
             for name in _REASONS:
                 reason = facts.get(name)
