@@ -93,16 +93,19 @@ def patience(flight: Flight, cx: Context, started: float) -> float | None:
 
 
 def store(request: Request, answer: Answer, cx: Context) -> Plan[bytes | None]:
-    """Cache a whole answer; the bytes, or None when it is not one. A failed store is an event."""
+    """Cache a whole answer; its bytes, or None when it is not one. A failed store is an event.
+
+    What cannot be kept can still be shared with whoever waits for it now.
+    """
     endpoint = cx.pool.get(answer.endpoint or "")
     if not answer.storable or endpoint is None or cx.keys is None or cx.codec is None:
         return None
+    raw: bytes | None = None
     try:
         raw = cx.codec.encode(answer.value)
         yield from Store(cx.keys.of(request, endpoint.endpoint), raw)
     except Exception as error:
         cx.emit(CacheFailed(cx.now(), "store", type(error).__name__))
-        return None
     return raw
 
 
