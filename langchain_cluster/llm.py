@@ -339,7 +339,8 @@ class ClusteredLLM(BaseChatModel):
         if self.cluster.cache is not None and policy.cache is not False:
             # Sampling asks for variety: only who asks for the cache as well gets the same answer again.
             asked = "cache" in policy.model_fields_set
-            if asked or not sampled(arguments):
+            models = (m.endpoint.model for m in self.cluster.pool.snapshot.members)
+            if asked or not sampled(arguments, models):
                 digest = fingerprint(messages, stop, arguments, tenant=settings.tenant)
         request = Request(
             settings.key,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from hashlib import sha256
 from typing import Any
@@ -59,10 +59,24 @@ def parameters_of(model: BaseChatModel) -> tuple[Any, ...]:
     return tuple([model.__dict__.get(name) for name in _parameters_named(type(model))])
 
 
-def sampled(arguments: Mapping[str, Any]) -> bool:
-    """Whether the call asks for chance: a temperature above 0."""
+def sampled(arguments: Mapping[str, Any], models: Iterable[Any] = ()) -> bool:
+    """Whether chance is asked for: a temperature above 0, the call's or, where it has none, a model's."""
     temperature = arguments.get("temperature")
+    if temperature is not None:
+        return _is_warm(temperature)
+    return any(_is_warm(_temperature_of(model)) for model in models)
+
+
+def _is_warm(temperature: Any) -> bool:
     return isinstance(temperature, int | float) and temperature > 0
+
+
+def _temperature_of(model: Any) -> Any:
+    while isinstance(model, RunnableBinding):
+        if "temperature" in model.kwargs:
+            return model.kwargs["temperature"]
+        model = model.bound
+    return getattr(model, "temperature", None)
 
 
 def fingerprint(
