@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine
 from contextlib import aclosing
+from contextvars import copy_context
 from typing import Any
 
 from langchain_core.callbacks import BaseCallbackHandler
@@ -64,7 +65,8 @@ class Face:
             config = {**(config or {}), "callbacks": [*callbacks, self.watcher]}
         ask: Callable[..., Any] = getattr(self, f"_{self.method}")
         if self.awaited:
-            return self._runner.run(ask(llm, text, config, arguments))
+            # In this context: whoever watches by a context variable watches here too.
+            return self._runner.run(ask(llm, text, config, arguments), context=copy_context())
         return ask(llm, text, config, arguments)
 
     def run(self, work: Coroutine[Any, Any, Any]) -> Any:
