@@ -42,6 +42,12 @@ def anybody(snapshot: Snapshot, request: Request, exclude: Collection[str]) -> b
     return bool(suited(known, request, exclude))
 
 
+def full(snapshot: Snapshot, request: Request, exclude: Collection[str]) -> bool:
+    """Whether somebody would be asked, if only a call of its own ended."""
+    known = suited((*snapshot.ready, *chain(*snapshot.reserve)), request, exclude)
+    return any(m.in_flight >= m.limit for m in known)
+
+
 def seconds_to_cool(
     snapshot: Snapshot, request: Request, exclude: Collection[str], now: float
 ) -> float | None:
@@ -59,7 +65,8 @@ def nobody(snapshot: Snapshot, request: Request, exclude: Collection[str], now: 
     members = snapshot.members
     why = {m.endpoint.id: _why_not(m, request, exclude, now) for m in members}
     # Who was asked already may be asked again: only what the request itself rules out never will.
-    times = [m.free_at(now) for m in members if lacks(m.endpoint, request) is None]
+    # Nobody can tell when the call ends that fills an endpoint, or probes it.
+    times = [m.free_at(now) for m in members if lacks(m.endpoint, request) is None and not m.taken]
     soonest = min((at for at in times if at < inf), default=None)
     wait = None if soonest is None else max(0.0, soonest - now)
     text = "no endpoint available" if members else "the pool is empty"

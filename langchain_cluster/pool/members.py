@@ -119,6 +119,11 @@ class Member:
         return self.quick >= TRUSTED
 
     @property
+    def taken(self) -> bool:
+        """Whether calls under way keep it from being asked: as many as it bears, or its probe."""
+        return self.in_flight >= self.limit or self.breaker.state is BreakerState.HALF_OPEN
+
+    @property
     def probing(self) -> bool:
         """Whether only a probe may go to it."""
         return self.breaker.state not in _CLOSED
