@@ -64,18 +64,25 @@ class CircuitBreaker:
         clock: told the time by it only where no `now` is handed in (`force_open()` and the like).
         rng: chance for the jitter of the open time.
         changed: told of every transition.
+        state: the one it begins in, and `reset` goes back to.
     """
 
     __slots__ = (
-        "_changed", "_clock", "_lock", "_openings", "_permit", "_probes", "_rng", "_row", "_succeeded",
-        "_window", "generation", "open_until", "policy", "state",
+        "_begins", "_changed", "_clock", "_lock", "_openings", "_permit", "_probes", "_rng", "_row",
+        "_succeeded", "_window", "generation", "open_until", "policy", "state",
     )  # fmt: skip
 
     def __init__(
-        self, policy: BreakerPolicy, clock: Now, *, rng: Random | None = None, changed: Changed | None = None
+        self,
+        policy: BreakerPolicy,
+        clock: Now,
+        *,
+        rng: Random | None = None,
+        changed: Changed | None = None,
+        state: BreakerState = BreakerState.CLOSED,
     ) -> None:
         self.policy = policy
-        self.state = BreakerState.CLOSED
+        self.state = self._begins = state
         self.open_until = 0.0
         self.generation = 0
         self._clock, self._rng, self._changed = clock, rng or Random(), changed
@@ -205,8 +212,8 @@ class CircuitBreaker:
         self._set(BreakerState.CLOSED, "forced closed")
 
     def reset(self) -> None:
-        """Back to the beginning: closed, nothing counted."""
-        self._set(BreakerState.CLOSED, "reset")
+        """Back to the beginning: nothing counted, and closed unless it began otherwise."""
+        self._set(self._begins, "reset")
 
     def disable(self) -> None:
         """Admit everything and count nothing until `reset`."""

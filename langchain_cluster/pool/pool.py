@@ -28,15 +28,19 @@ from langchain_cluster.model.events import (
 )
 from langchain_cluster.model.filters import Condition
 from langchain_cluster.model.policy import BreakerPolicy, OutlierPolicy, SlowStartPolicy
-from langchain_cluster.pool.choose import anybody, groups, in_zone, nobody, seconds_to_cool, suited
+from langchain_cluster.pool.choose import anybody, full, groups, in_zone, nobody, seconds_to_cool, suited
 from langchain_cluster.pool.ejector import Ejector
 from langchain_cluster.pool.members import Lease, Member, Snapshot
 from langchain_cluster.pool.roster import build_snapshot, no_duplicates
+from langchain_cluster.pool.vacancy import Vacancies
 from langchain_cluster.ports import Balancer, Now
 
 COOL_DOWN = 1.0  # seconds, for an endpoint that throttles without saying for how long
 LONGEST_COOL_DOWN = 300.0  # seconds: a Retry-After of a year is a mistake of the sender's
-PENALTY = 1.0  # seconds a failure costs at least; one that took longer costs what it took
+# Seconds a failure costs at least; one that took longer costs what it took. More than a busy healthy
+# endpoint costs, or one that fails at once would look like the best; not so much that it is kept out
+# for long when it is well again.
+PENALTY, PENALTY_FACTOR = 1.0, 10.0
 
 
 class Pool:
@@ -77,6 +81,8 @@ class Pool:
         self._rng = Random(seed)
         self._emit = emit or (lambda event: None)
         self._ejector = None if outlier is None else Ejector(outlier, Random(self._rng.random()), self._eject)
+        self._typical = 0.0  # seconds an answer takes, on average and lately
+        self.vacancies = Vacancies()
         # Re-entrant: a breaker forced open by a writer reports back while the writer holds the lock.
         self._lock = RLock()
         self.snapshot = build_snapshot((), clock.now())
@@ -90,26 +96,30 @@ class Pool:
         *,
         exclude: Collection[str] = (),
         probe: bool = True,
-        penalty: float = PENALTY,
+        penalty: float | None = None,
         now: float | None = None,
     ) -> Lease:
         """A claim on the endpoint that should answer `request`.
 
         Args:
             exclude: ids that were asked already.
-            probe: whether this call may be the one that tries an endpoint whose circuit is open.
-            penalty: seconds a failure costs at least in the latency average.
+            probe: whether this call may be the one that tries an endpoint whose circuit is open; if
+                not, it still is when nobody else will do.
+            penalty: seconds a failure costs at least in the latency average; ten times what answers
+                take in this pool, and a second, if None.
 
         Raises:
             NoEndpointAvailable: nobody may be asked; its `retry_after` is the soonest anybody may.
         """
         if now is None:
             now = self._clock.now()
+        if penalty is None:
+            penalty = max(PENALTY, PENALTY_FACTOR * self._typical)
         snapshot = self.snapshot
         if now >= snapshot.wake:
             snapshot = self._publish(now)
         choosy = bool(exclude) or snapshot.mixed or request.particular
-        if snapshot.probes and (probe or not snapshot.ready):
+        if snapshot.probes and probe:
             # Recovery must not wait for the balancer to like an endpoint that was slow to death.
             for member in suited(snapshot.probes, request, exclude):
                 if (lease := self._admit(member, now, penalty)) is not None:
@@ -123,6 +133,8 @@ class Pool:
                 if (lease := self._admit(member, now, penalty)) is not None:
                     return lease
                 ready = tuple(other for other in ready if other is not member)
+        if not probe:
+            return self.acquire(request, exclude=exclude, penalty=penalty, now=now)
         raise nobody(self.snapshot, request, exclude, now)
 
     def _admit(self, member: Member, now: float, penalty: float) -> Lease | None:
@@ -141,10 +153,13 @@ class Pool:
         return None
 
     def _settled(self, member: Member, outcome: Outcome, now: float) -> None:
-        if outcome.verdict is Verdict.THROTTLED:
+        if outcome.verdict is Verdict.OK:
+            self._typical += (outcome.seconds - self._typical) * 0.05
+        elif outcome.verdict is Verdict.THROTTLED:
             self._throttled(member, outcome, now)
-        elif self._ejector is not None:
+        if self._ejector is not None:
             self._ejector.ended(member, outcome, self.snapshot, now)
+        self.vacancies.free()
 
     def _eject(self, member: Member, until: float, reason: str, now: float) -> None:
         member.ejected_until = until
@@ -165,6 +180,10 @@ class Pool:
         """Seconds until the first endpoint that asked to be left alone may be asked; None if none did."""
         return seconds_to_cool(self.snapshot, request, exclude, now)
 
+    def full(self, request: Request, *, exclude: Collection[str] = ()) -> bool:
+        """Whether it is only for their limits that nobody can be asked."""
+        return full(self.snapshot, request, exclude)
+
     def anybody(self, request: Request, *, exclude: Collection[str] = (), now: float) -> bool:
         """Whether somebody may be asked, tried before or not."""
         snapshot = self.snapshot if now < self.snapshot.wake else self._publish(now)
@@ -179,31 +198,51 @@ class Pool:
             What changed, in order. Raises ConfigError for two endpoints with one id.
         """
         wanted = no_duplicates(endpoints)
+        with self._lock:
+            events = self._become(wanted)
+        self._tell(events)
+        return events
+
+    def add(self, endpoint: Endpoint) -> list[Event]:
+        """Take `endpoint` in. Raises ConfigError when its id is taken."""
+        with self._lock:
+            events = self._become(no_duplicates([*(m.endpoint for m in self.snapshot.members), endpoint]))
+        self._tell(events)
+        return events
+
+    def remove(self, id: str) -> list[Event]:
+        """Take an endpoint out; its calls in flight finish. Raises ConfigError for an unknown id."""
+        with self._lock:
+            gone = self._member(id)
+            events = self._become(tuple(m.endpoint for m in self.snapshot.members if m is not gone))
+        self._tell(events)
+        return events
+
+    def _become(self, wanted: Sequence[Endpoint]) -> list[Event]:
+        """The next snapshot, and what is to be told of it once the lock is released."""
         now = self._clock.now()
         events: list[Event] = []
-        with self._lock:
-            known = self.snapshot.by_id
-            members = []
-            for endpoint in wanted:
-                member = known.get(endpoint.id)
-                if member is None or not member.endpoint.same_place(endpoint):
-                    if member is not None:
-                        events.append(EndpointLeft(now, member.endpoint))
-                    member = Member(endpoint, self._new_breaker(endpoint.id), now)
-                    events.append(EndpointJoined(now, endpoint))
-                elif member.endpoint != endpoint:
-                    events.append(EndpointUpdated(now, endpoint, member.endpoint))
-                    member.describe(endpoint)
-                members.append(member)
-            self._warm_up(members, now)
-            kept = {endpoint.id for endpoint in wanted}
-            events += [EndpointLeft(now, m.endpoint) for id, m in known.items() if id not in kept]
-            self.snapshot = self._picture(members, now)
+        known = self.snapshot.by_id
+        members = []
+        for endpoint in wanted:
+            member = known.get(endpoint.id)
+            if member is None or not member.endpoint.same_place(endpoint):
+                if member is not None:
+                    events.append(EndpointLeft(now, member.endpoint))
+                member = Member(endpoint, self._new_breaker(endpoint.id), now)
+                events.append(EndpointJoined(now, endpoint))
+            elif member.endpoint != endpoint:
+                events.append(EndpointUpdated(now, endpoint, member.endpoint))
+                member.describe(endpoint)
+            members.append(member)
+        self._warm_up(members, now)
+        kept = {endpoint.id for endpoint in wanted}
+        events += [EndpointLeft(now, m.endpoint) for id, m in known.items() if id not in kept]
+        self.snapshot = self._picture(members, now)
         if self._ejector is not None:
             for event in events:
                 if isinstance(event, EndpointLeft):
                     self._ejector.forget(event.endpoint.id)
-        self._tell(events)
         return events
 
     def _warm_up(self, members: list[Member], now: float) -> None:
@@ -215,17 +254,6 @@ class Pool:
 
     def _picture(self, members: Sequence[Member], now: float) -> Snapshot:
         return build_snapshot(members, now, slow_start=self._slow_start, before=self.snapshot)
-
-    def add(self, endpoint: Endpoint) -> list[Event]:
-        """Take `endpoint` in. Raises ConfigError when its id is taken."""
-        with self._lock:
-            return self.replace([*(m.endpoint for m in self.snapshot.members), endpoint])
-
-    def remove(self, id: str) -> list[Event]:
-        """Take an endpoint out; its calls in flight finish. Raises ConfigError for an unknown id."""
-        with self._lock:
-            gone = self._member(id)
-            return self.replace(m.endpoint for m in self.snapshot.members if m is not gone)
 
     def get(self, id: str) -> Member | None:
         """The member with this id, None if there is none."""
@@ -285,7 +313,11 @@ class Pool:
 
     def force_close(self, id: str) -> None:
         """Close its circuit and forget what was counted."""
-        self._member(id).breaker.force_close()
+        breaker = self._member(id).breaker
+        if self._breaker_policy is None:
+            breaker.reset()  # closed, it would begin to break
+        else:
+            breaker.force_close()
 
     def reset(self, id: str) -> None:
         """Forget everything held against it: circuit, cooling down, latency."""
@@ -314,15 +346,13 @@ class Pool:
             self._publish(now)
             self._emit(BreakerChanged(now, id, after.value, before.value, reason))
 
-        breaker = CircuitBreaker(
+        return CircuitBreaker(
             self._breaker_policy or BreakerPolicy(),
             self._clock,
             rng=Random(self._rng.random()),
             changed=changed,
+            state=BreakerState.CLOSED if self._breaker_policy else BreakerState.DISABLED,
         )
-        if self._breaker_policy is None:
-            breaker.disable()
-        return breaker
 
     def _publish(self, now: float) -> Snapshot:
         """Work out anew who may be asked."""
