@@ -14,6 +14,7 @@ from typing import Any, Protocol, runtime_checkable
 from langchain_cluster.model.call import Answer, Attempt, Outcome, Request
 from langchain_cluster.model.endpoint import Endpoint, Load, Roster
 from langchain_cluster.model.events import Event
+from langchain_cluster.model.health import Health
 
 
 class Now(Protocol):
@@ -77,6 +78,16 @@ class Caller(Protocol):
 
     def open(self, attempt: Attempt, headers: Mapping[str, str]) -> Opened:
         """Ask for a stream; nothing is sent before its first chunk is wanted."""
+
+
+class Awaited(Protocol):
+    """Something that will happen, and tells."""
+
+    def subscribe(self, tell: Callable[[], None]) -> None:
+        """Call `tell` once when it has happened, at once if it has."""
+
+    def unsubscribe(self, tell: Callable[[], None]) -> None:
+        """Whoever waited has left."""
 
 
 class Opened(Protocol):
@@ -184,6 +195,21 @@ class Registrar(Protocol):
     def register(self, endpoint: Endpoint) -> None: ...
     def deregister(self, id: str) -> None: ...
     def heartbeat(self, id: str, load: Load | None = None) -> None: ...
+
+
+@runtime_checkable
+class HealthCheck(Protocol):
+    """Looks whether an endpoint can answer. An exception is a failed check, and its text the reason.
+
+    It may have a `timeout`, the seconds a check may take (1 s if not), and a `close()`, called when
+    nobody will be checked any more. It is called from several threads at once.
+    """
+
+    def check(self, endpoint: Endpoint) -> Health:
+        """Look once, blocking; what the background work calls."""
+
+    async def acheck(self, endpoint: Endpoint) -> Health:
+        """The same, awaited."""
 
 
 EventListener = Callable[[Event], None]

@@ -86,14 +86,14 @@ class BlockingDriver:
                 return self._open(attempt, span)
             case fx.Sleep(seconds):
                 return self.clock.sleep(seconds)
-            case fx.Wait(flight, until):
+            case fx.Wait(awaited, until):
                 gate = Lock()
                 gate.acquire()
-                flight.subscribe(gate.release)
+                awaited.subscribe(gate.release)
                 try:
                     self.clock.wait(gate, until)
                 finally:
-                    flight.unsubscribe(gate.release)
+                    awaited.unsubscribe(gate.release)
                 return None
             case fx.Fetch(source, after):
                 return source.fetch(after)

@@ -9,10 +9,9 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from langchain_cluster.drive.limits import first_token_by, next_chunk_by, too_late
-from langchain_cluster.guard.flights import Flight
 from langchain_cluster.model.call import Answer, Attempt, Outcome, Verdict
 from langchain_cluster.plan import effects as fx
-from langchain_cluster.ports import CacheStore, Caller, Clock, Span, Tracing
+from langchain_cluster.ports import Awaited, CacheStore, Caller, Clock, Span, Tracing
 
 T = TypeVar("T")
 _NO_HEADERS: dict[str, str] = {}
@@ -88,28 +87,28 @@ class TaskDriver:
                 return await self._open(attempt, span)
             case fx.Sleep(seconds):
                 return await self.clock.asleep(seconds)
-            case fx.Wait(flight, until):
-                return await self._wait(flight, until)
+            case fx.Wait(awaited, until):
+                return await self._wait(awaited, until)
             case fx.Fetch(source, after):
                 return await source.afetch(after)
             case _:
                 raise TypeError(f"unknown effect {effect!r}")
 
-    async def _wait(self, flight: Flight, until: float | None) -> None:
+    async def _wait(self, awaited: Awaited, until: float | None) -> None:
         loop, landed = asyncio.get_running_loop(), asyncio.Event()
 
         def tell() -> None:  # from the leader's thread, which may not be this loop's
             if not loop.is_closed():
                 loop.call_soon_threadsafe(landed.set)
 
-        flight.subscribe(tell)
+        awaited.subscribe(tell)
         try:
             async with self.clock.timeout_at(until):
                 await landed.wait()
         except TimeoutError:
             pass  # the plan sees that it has not landed
         finally:
-            flight.unsubscribe(tell)
+            awaited.unsubscribe(tell)
 
     async def _lookup(self, keys: tuple[str, ...], parent: Span | None) -> fx.Found | None:
         if self.store is None:

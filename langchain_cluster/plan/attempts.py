@@ -14,9 +14,10 @@ from langchain_cluster.guard.retry import pause
 from langchain_cluster.model.call import Answer, Attempt, AttemptReport, Limits, Outcome, Request, Verdict
 from langchain_cluster.model.events import AttemptEnded
 from langchain_cluster.plan.context import Context
-from langchain_cluster.plan.effects import Call, Open, Plan, Relay, Sleep, Started
+from langchain_cluster.plan.effects import Call, Open, Plan, Relay, Sleep, Started, Wait
 from langchain_cluster.pool.members import Lease
 
+LOOK_AGAIN = 1.0  # seconds
 STALE_CONNECTIONS = 10  # one client may hold this many connections of a closed event loop
 
 
@@ -77,15 +78,20 @@ class Tries:
             now = self.cx.now()
             self.check_deadline(now)
             last_try = len(self.reports) + 1 >= policy.attempts
+            pool, exclude = self.cx.pool, (*self.tried, *self.too_small)
+            freed = pool.vacancies.freed
             try:
-                return self.cx.pool.acquire(
-                    self.request,
-                    exclude=(*self.tried, *self.too_small),
-                    probe=not last_try,
-                    now=now,
-                )
+                return pool.acquire(self.request, exclude=exclude, probe=not last_try, now=now)
             except NoEndpointAvailable as nobody:
-                yield from self.nobody(nobody, now)
+                if pool.full(self.request, exclude=exclude):
+                    yield from Wait(pool.vacancies.since(freed), self.look_again(now))
+                else:
+                    yield from self.nobody(nobody, now)
+
+    def look_again(self, now: float) -> float:
+        """When to look for a place untold: another may have been told of it whom it did not suit."""
+        later = now + LOOK_AGAIN
+        return later if self.deadline is None else min(later, self.deadline)
 
     def nobody(self, nobody: NoEndpointAvailable, now: float) -> Plan[None]:
         """Nobody untried may be asked: wait for somebody who asked to be left alone, or try again."""

@@ -9,10 +9,9 @@ from collections.abc import Generator
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from langchain_cluster.guard.flights import Flight
 from langchain_cluster.model.call import Attempt, Outcome
 from langchain_cluster.model.endpoint import Roster
-from langchain_cluster.ports import Discovery, Opened
+from langchain_cluster.ports import Awaited, Discovery, Opened
 
 R = TypeVar("R")
 T = TypeVar("T")
@@ -63,9 +62,9 @@ class Sleep(Effect[None]):
 
 @dataclass(slots=True)
 class Wait(Effect[None]):
-    """Wait until `flight` has landed, or the time is `until`."""
+    """Wait until `awaited` has happened (a flight has landed, a place is free), or the time is `until`."""
 
-    flight: Flight
+    awaited: Awaited
     until: float | None
 
 
@@ -96,6 +95,19 @@ class Fetch(Effect[Roster]):
 
     source: Discovery
     after: int | None
+
+
+@dataclass(slots=True)
+class Probe(Effect["list[tuple[Endpoint, Health | BaseException]]"]):
+    """Begin a check of each of `endpoints` and wait for none of them in particular.
+
+    Answers what the checks begun so far have found since it was asked last, as soon as there is
+    anything, or after `seconds`. Never raises: what a check raises is what it found.
+    """
+
+    check: HealthCheck
+    endpoints: tuple[Endpoint, ...]
+    seconds: float
 
 
 @dataclass(slots=True)

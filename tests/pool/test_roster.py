@@ -70,7 +70,8 @@ def test_survivors_keep_their_load_and_history() -> None:
     lease, member = watched.lease_on("a"), watched["a"]
     watched.pool.replace([Endpoint("a", weight=5, capacity=Capacity(max_connections=2)), Endpoint("z")])
     assert watched["a"] is member
-    assert (member.served, member.failed, member.in_flight, member.ewma_seconds) == (3, 4, 1, 2.0)
+    assert (member.served, member.failed, member.in_flight) == (3, 4, 1)
+    assert member.ewma_seconds > 2.0  # the failures cost more than the answers took
     assert (member.weight, member.limit) == (5.0, 2)
     watched.call("a", Outcome.failed())
     assert member.breaker_state is BreakerState.OPEN  # the fifth in a row
