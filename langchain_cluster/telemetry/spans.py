@@ -43,7 +43,7 @@ class OtelSpan:
             self._token = None
 
     def end(self, ended: Outcome | Answer | BaseException | str | None) -> None:
-        """It is over: with an outcome, an answer, an error, a cache layer; None for abandoned."""
+        """It is over: with an outcome, an answer, an error, a cache layer; None or an exit for abandoned."""
         if self._ended:
             return
         self._ended = True
@@ -53,14 +53,14 @@ class OtelSpan:
                     self._outcome(ended)
                 case Answer():
                     self._answer(ended)
-                case BaseException():
+                case Exception():
                     self._error(type(ended).__name__)
                     attempts = getattr(ended, "attempts", None)
                     if attempts is not None:
                         self.span.set_attribute(names.ATTEMPTS, len(attempts))
                 case str():
                     self.span.set_attribute(names.CACHE, ended)
-                case None:
+                case BaseException() | None:  # cancelled, closed, interrupted: nobody's fault
                     self.span.set_attribute(names.VERDICT, Verdict.ABANDONED.value)
         self.span.end()
 
