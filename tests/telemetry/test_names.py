@@ -1,0 +1,54 @@
+"""Names in traces are what dashboards and alerts are built on: they change on purpose or not at all."""
+
+from __future__ import annotations
+
+from langchain_cluster.telemetry import names
+
+PINNED = {
+    "SEMCONV_VERSION": "1.37.0",
+    "SCOPE": "langchain_cluster",
+    "CALL": "langchain_cluster chat",
+    "LOOKUP": "langchain_cluster cache lookup",
+    "ATTEMPT": "chat",
+    "OPERATION": "gen_ai.operation.name",
+    "PROVIDER": "gen_ai.provider.name",
+    "REQUEST_MODEL": "gen_ai.request.model",
+    "INPUT_TOKENS": "gen_ai.usage.input_tokens",
+    "OUTPUT_TOKENS": "gen_ai.usage.output_tokens",
+    "SERVER_ADDRESS": "server.address",
+    "SERVER_PORT": "server.port",
+    "ERROR_TYPE": "error.type",
+    "BALANCER": "langchain_cluster.balancer",
+    "ENDPOINT": "langchain_cluster.endpoint",
+    "TIER": "langchain_cluster.tier",
+    "ATTEMPT_NUMBER": "langchain_cluster.attempt",
+    "ATTEMPTS": "langchain_cluster.attempts",
+    "VERDICT": "langchain_cluster.verdict",
+    "CACHE": "langchain_cluster.cache",
+    "HEDGED": "langchain_cluster.hedged",
+    "COST": "langchain_cluster.cost_usd",
+    "AGENT": "langchain_cluster.agent",
+    "TENANT": "langchain_cluster.tenant_hash",
+    "STREAMING": "langchain_cluster.streaming",
+    "FIRST_TOKEN_SECONDS": "langchain_cluster.first_token_seconds",
+}
+
+
+def words() -> dict[str, str]:
+    return {name: value for name, value in vars(names).items() if name.isupper()}
+
+
+def test_the_names_in_use_are_the_pinned_ones() -> None:
+    assert {name: words()[name] for name in PINNED} == PINNED
+
+
+def test_every_attribute_is_the_conventions_or_under_our_own_name() -> None:
+    apart = {"SEMCONV_VERSION", "SCOPE", "CALL", "LOOKUP", "ATTEMPT"}
+    for name, value in words().items():
+        if name not in apart:
+            assert value.startswith(("gen_ai.", "server.", "error.", "langchain_cluster.")), value
+
+
+def test_no_name_is_used_for_two_things() -> None:
+    values = list(words().values())
+    assert len(set(values) - {"langchain_cluster"}) == len(values) - values.count("langchain_cluster")
