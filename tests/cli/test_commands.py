@@ -204,7 +204,8 @@ def test_probe_says_who_answers_and_why_another_does_not(
         server.behave("other", models=("something-else",))
         server.fail(faults.Status(401), "locked", on="everything")
         server.fail(faults.Status(404), "listless", on="probes")
-        server.fail(faults.Status(500, body=f"oh no, {key} " + "x" * 500), "broken", on="everything")
+        told_back = {"error": {"message": f"bad key {key} " + "x" * 500}}
+        server.fail(faults.Status(500, body=told_back), "broken", on="everything")
         server.fail(faults.Hang(), "asleep", on="everything")
         done, told = probed(
             tmp_path,
@@ -240,6 +241,7 @@ def test_probe_says_who_answers_and_why_another_does_not(
     assert told["asleep"][1] == "no answer within 2 s"
     assert told["gone"][1].startswith("cannot be reached: ")
     assert "500" in told["broken"][1]
+    assert "bad key ***" in told["broken"][1]
     assert len(told["broken"][1]) <= 300
     assert key not in done.output
 
