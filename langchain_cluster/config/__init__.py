@@ -3,7 +3,9 @@
 Names are looked up when they are asked for: `import langchain_cluster` reads no YAML library.
 """
 
+import sys
 from importlib import import_module
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -23,9 +25,18 @@ _HOME = {
 __all__ = ["ClusterConfig", "cluster_arguments", "describe", "json_schema", "load"]
 
 
+class _Package(ModuleType):
+    """`load` and `describe` are functions here and submodules too: importing the one must not hide the other."""
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if not (name in _HOME and isinstance(value, ModuleType)):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package
+
+
 def __getattr__(name: str) -> Any:
     if name not in _HOME:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    found = getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
-    globals()[name] = found  # over the submodule of the same name, which the import has just put there
-    return found
+    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
