@@ -26,7 +26,7 @@ __all__ = ["ClusterConfig", "cluster_arguments", "describe", "json_schema", "loa
 
 
 class _Package(ModuleType):
-    """`load` and `describe` are functions here and submodules too: importing the one must not hide the other."""
+    """`load` and `describe` are functions and submodules: importing the one must not hide the other."""
 
     def __setattr__(self, name: str, value: object) -> None:
         if not (name in _HOME and isinstance(value, ModuleType)):
