@@ -77,7 +77,8 @@ class Tries:
         while True:
             now = self.cx.now()
             self.check_deadline(now)
-            last_try = len(self.reports) + 1 >= policy.attempts
+            # A probe may fail: not on the last try, unless every try is, or nobody would ever probe.
+            last_try = 1 < policy.attempts <= len(self.reports) + 1
             pool, exclude = self.cx.pool, (*self.tried, *self.too_small)
             freed = pool.vacancies.freed
             try:
@@ -97,14 +98,15 @@ class Tries:
         """Nobody untried may be asked: wait for somebody who asked to be left alone, or try again."""
         pool, last = self.cx.pool, self.reports[-1] if self.reports else None
         wait = pool.seconds_to_cool(self.request, exclude=self.too_small, now=now)
-        if wait is None and self.tried and pool.anybody(self.request, exclude=self.too_small, now=now):
-            # All were tried: the same place again, but not at once.
-            wait = pause(
+        if self.tried and pool.anybody(self.request, exclude=self.too_small, now=now):
+            # All others were tried: the same place again, but not at once.
+            again = pause(
                 self.cx.policy.wait,
                 attempt=len(self.reports),
                 error=last.error if last else None,
                 elapsed=now - self.started,
             )
+            wait = again if wait is None else min(wait, again)
         deadline = self.deadline
         if wait is None or (deadline is not None and now + wait >= deadline):
             raise self.gave_up(nobody) if last else nobody
@@ -129,7 +131,7 @@ class Tries:
         self.report(outcome, lease)
         self.tried.add(lease.endpoint.id)
         match outcome.verdict:
-            case Verdict.CALLER:
+            case Verdict.CALLER | Verdict.ABANDONED:
                 raise self.told(outcome)
             case Verdict.OVERFLOW:
                 self.look_for_larger_window(outcome, lease)
