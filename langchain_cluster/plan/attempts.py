@@ -64,6 +64,7 @@ class Tries:
     tried: set[str] = field(default_factory=set)
     too_small: set[str] = field(default_factory=set)  # context windows this request does not fit in
     stale: int = 0
+    same: str | None = None  # the endpoint to ask next, because its client had a dead connection
 
     @property
     def deadline(self) -> float | None:
@@ -80,10 +81,15 @@ class Tries:
             # A probe may fail: not on the last try, unless every try is, or nobody would ever probe.
             last_try = 1 < policy.attempts <= len(self.reports) + 1
             pool, exclude = self.cx.pool, (*self.tried, *self.too_small)
+            same, self.same = self.same, None
+            if same is not None:
+                exclude = tuple(m.endpoint.id for m in pool if m.endpoint.id != same)
             freed = pool.vacancies.freed
             try:
                 return pool.acquire(self.request, exclude=exclude, probe=not last_try, now=now)
             except NoEndpointAvailable as nobody:
+                if same is not None:
+                    continue  # it left, or filled up, a moment ago
                 if pool.full(self.request, exclude=exclude):
                     yield from Wait(pool.vacancies.since(freed), self.look_again(now))
                 else:
@@ -127,6 +133,7 @@ class Tries:
         """Return when another attempt may be made; raise when not."""
         if outcome.verdict is Verdict.STALE_LOOP and self.stale < STALE_CONNECTIONS:
             self.stale += 1
+            self.same = lease.endpoint.id
             return
         self.report(outcome, lease)
         self.tried.add(lease.endpoint.id)
