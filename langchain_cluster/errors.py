@@ -6,7 +6,7 @@
     ├── ClusterExhausted          everybody who may be asked was; .attempts, __cause__ the last
     ├── Overloaded                shed by a limit or a full queue; .retry_after seconds
     ├── BudgetExceeded            .scope .limit .spent .resets_at
-    ├── DeadlineExceeded          .after seconds, .attempts                    (also TimeoutError)
+    ├── DeadlineExceeded          .after seconds, .attempts         (also TimeoutError, not retryable)
     ├── StreamInterrupted         .partial (the message so far), .endpoint
     └── PluginError               no such balancer, discovery ...; .kind, .available
 
@@ -133,13 +133,15 @@ class BudgetExceeded(ClusterError):
         super().__init__(f"budget of {scope} is spent: {spent:g} of {limit:g}")
 
 
-class DeadlineExceeded(ClusterError, TimeoutError):
-    """The call's total time is over.
+class DeadlineExceeded(ClusterError, ModelError, TimeoutError):
+    """The call's total time is over. Middleware must not give it that time again: not retryable.
 
     Attributes:
         after: the whole time the call was given, seconds.
         attempts: one `AttemptReport` per attempt made until then.
     """
+
+    is_retryable = False
 
     def __init__(self, after: float, attempts: Sequence[AttemptReport] = ()) -> None:
         self.after, self.attempts = after, tuple(attempts)
