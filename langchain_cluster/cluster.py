@@ -8,38 +8,37 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Generator, Iterable, Mapping, Sequence
 from contextlib import aclosing
-from random import Random
-from threading import Condition, Event, Lock
+from threading import Lock
 from types import TracebackType
 from typing import Any, Self
 
-from langchain_cluster.drive.background import Background
 from langchain_cluster.drive.blocking import BlockingDriver
 from langchain_cluster.drive.clock import SystemClock
+from langchain_cluster.drive.follow import Followers
+from langchain_cluster.drive.tally import Tally
 from langchain_cluster.drive.tasks import TaskDriver
 from langchain_cluster.drive.workers import Workers
 from langchain_cluster.endpoints.caller import ModelCaller
 from langchain_cluster.endpoints.codec import AnswerCodec
 from langchain_cluster.endpoints.fingerprint import CacheKeys
 from langchain_cluster.endpoints.profile import common_model_name
-from langchain_cluster.errors import ClusterError, ConfigError
+from langchain_cluster.errors import ConfigError
 from langchain_cluster.guard.budget import RetryBudget
 from langchain_cluster.guard.flights import Flights
+from langchain_cluster.health.periodic import Periodic
 from langchain_cluster.model.call import Answer, Request
-from langchain_cluster.model.endpoint import Endpoint, Roster
+from langchain_cluster.model.endpoint import Endpoint
 from langchain_cluster.model.events import EndpointLeft
 from langchain_cluster.model.events import Event as ClusterEvent
+from langchain_cluster.model.health import HealthPolicy
 from langchain_cluster.model.policy import BreakerPolicy, Policy
-from langchain_cluster.plan.call import attempts_of, complete, relay
+from langchain_cluster.plan.call import complete, relay
 from langchain_cluster.plan.context import Context
-from langchain_cluster.plan.watch import watch
 from langchain_cluster.plugins import make_balancer
 from langchain_cluster.pool.pool import Pool
-from langchain_cluster.ports import Balancer, CacheStore, Clock, Discovery, Tracing
+from langchain_cluster.ports import Balancer, CacheStore, Clock, Discovery, HealthCheck, Tracing
 from langchain_cluster.telemetry.fanout import EventFanout
 from langchain_cluster.telemetry.spans import OtelTracing
-
-BACKGROUND_GRACE = 2.0  # seconds a discovery thread is waited for; its source may be in a long poll
 
 
 class Cluster:
@@ -53,6 +52,7 @@ class Cluster:
         policy: what a call may cost, unless its agent or the call itself says otherwise.
         agents: policy by agent name; a mapping is what differs from `policy`.
         breaker: each endpoint's circuit breaker; None for none.
+        health: how endpoints are checked: a policy, a check, or the name of one; None for not at all.
         drain_timeout: seconds `close` waits for calls in flight.
         clock, seed: time and chance, for tests.
         tracing: opens spans; OpenTelemetry's global provider by default.
@@ -71,6 +71,7 @@ class Cluster:
         policy: Policy | None = None,
         agents: Mapping[str, Policy | Mapping[str, Any]] | None = None,
         breaker: BreakerPolicy | None = BreakerPolicy(),  # noqa: B008  (frozen)
+        health: HealthPolicy | HealthCheck | str | None = None,
         drain_timeout: float = 10.0,
         clock: Clock | None = None,
         seed: int | None = None,
@@ -89,6 +90,7 @@ class Cluster:
         self.agents = {
             name: _a_policy(own, f"agents.{name}", base=self.policy) for name, own in (agents or {}).items()
         }
+        self.health = None if health is None else Periodic(health)
         self.drain_timeout = drain_timeout
         self.clock: Clock = clock or SystemClock()
         self.events = EventFanout()
@@ -112,22 +114,11 @@ class Cluster:
         self.blocking = BlockingDriver(self.clock, self.caller, cache, self.tracing, self._workers)
         self.tasks = TaskDriver(self.clock, self.caller, cache, self.tracing)
         self._budgets: dict[float, RetryBudget] = {}
-        self._rosters: dict[int, tuple[Endpoint, ...]] = {}
-        self._watchers: list[Background] = []
+        self._followers = Followers(self._fixed, self._sources, self.pool.replace, seed)
         self._model_name: tuple[Any, str] = (None, "")
+        self._tally = Tally()
         self._lock = Lock()
-        self._ready = Event()
-        self._calls = 0
-        self._quiet = Condition(Lock())
-        self.running = self.closed = False
-        self._counts = {
-            "calls": 0,
-            "answered": 0,
-            "failed": 0,
-            "abandoned": 0,
-            "cache_hits": 0,
-            "attempts": 0,
-        }
+        self.running = False
 
     # -- one call -----------------------------------------------------------------------------------
 
@@ -158,38 +149,35 @@ class Cluster:
             budget = self._budgets.setdefault(ratio, RetryBudget(ratio, self.clock.now()))
         return budget
 
-    def enter(self) -> None:
-        """A call begins. Raises ClusterError when the cluster is closed."""
-        if not self.running:
-            self.start()
-        with self._quiet:
-            if self.closed:
-                raise ClusterError("the cluster is closed")
-            self._calls += 1
-
-    def leave(self, ended: Answer | BaseException | None) -> None:
-        """A call has ended: with an answer, an error, or abandoned (None, or an exception of leaving)."""
-        counts = self._counts
-        with self._quiet:
-            counts["calls"] += 1
-            counts["attempts"] += attempts_of(ended)
-            if isinstance(ended, Answer):
-                counts["answered"] += 1
-                counts["cache_hits"] += ended.endpoint is None
-            else:
-                counts["failed" if isinstance(ended, Exception) else "abandoned"] += 1
-            self._calls -= 1
-            if self.closed and self._calls == 0:
-                self._quiet.notify_all()
-
     @property
     def in_flight(self) -> int:
         """Calls that have begun and not ended."""
-        return self._calls
+        return self._tally.in_flight
+
+    @property
+    def closed(self) -> bool:
+        """Whether it takes no more calls."""
+        return self._tally.closed
+
+    def _begin(self, policy: Policy) -> None:
+        """A call begins; the first one waits until somebody is there to be asked."""
+        if not self.running and not self.closed:
+            self.start()
+        if not self._followers.ready.is_set() and not len(self.pool):
+            self._followers.ready.wait(policy.timeout)
+        self._tally.enter()
+
+    async def _abegin(self, policy: Policy) -> None:
+        """The asyncio twin of `_begin`."""
+        if not self.running and not self.closed:
+            await self.astart()
+        if not self._followers.ready.is_set() and not len(self.pool):
+            await asyncio.to_thread(self._followers.ready.wait, policy.timeout)
+        self._tally.enter()
 
     def complete(self, request: Request, policy: Policy) -> Answer:
         """Ask and wait for the whole answer."""
-        self.enter()
+        self._begin(policy)
         span = self.tracing.call(request, balancer=self.pool.balancer.name, streaming=False)
         ended: Answer | BaseException | None = None
         try:
@@ -201,11 +189,11 @@ class Cluster:
         finally:
             if span is not None:
                 span.end(ended)
-            self.leave(ended)
+            self._tally.leave(ended)
 
     async def acomplete(self, request: Request, policy: Policy) -> Answer:
         """The asyncio twin of `complete`."""
-        self.enter()
+        await self._abegin(policy)
         span = self.tracing.call(request, balancer=self.pool.balancer.name, streaming=False)
         ended: Answer | BaseException | None = None
         try:
@@ -217,11 +205,11 @@ class Cluster:
         finally:
             if span is not None:
                 span.end(ended)
-            self.leave(ended)
+            self._tally.leave(ended)
 
     def relay(self, request: Request, policy: Policy) -> Generator[Any, None, None]:
         """Ask for a stream: its chunks, then an `Answer` as the last item."""
-        self.enter()
+        self._begin(policy)
         span = self.tracing.call(request, balancer=self.pool.balancer.name, streaming=True)
         ended: Answer | BaseException | None = None
         try:
@@ -235,11 +223,11 @@ class Cluster:
         finally:
             if span is not None:
                 span.end(ended)
-            self.leave(ended)
+            self._tally.leave(ended)
 
     async def arelay(self, request: Request, policy: Policy) -> AsyncGenerator[Any, None]:
         """The asyncio twin of `relay`."""
-        self.enter()
+        await self._abegin(policy)
         span = self.tracing.call(request, balancer=self.pool.balancer.name, streaming=True)
         ended: Answer | BaseException | None = None
         try:
@@ -254,42 +242,23 @@ class Cluster:
         finally:
             if span is not None:
                 span.end(ended)
-            self.leave(ended)
+            self._tally.leave(ended)
 
     # -- its life -----------------------------------------------------------------------------------
 
     def start(self) -> Self:
-        """Read what does not change and begin to watch what does. Once; again after `close`."""
+        """Read what does not change and begin to watch what does; once. After `close` it opens again."""
         with self._lock:
-            if self.running:
-                if self.closed:
-                    raise ClusterError("the cluster is closed")
-                return self
-            self.closed = False
-            for number, source in enumerate(self._sources):
-                self._follow(number, source)
-            if not self._watchers:
-                self._ready.set()
-            self.running = True
+            if not self.running:
+                self._followers.start()
+                self._tally.open()
+                self.running = True
         return self
-
-    def _follow(self, number: int, source: Discovery) -> None:
-        def apply(roster: Roster) -> None:
-            self._rosters[number] = roster.endpoints
-            merged = {e.id: e for r in (*reversed(list(self._rosters.values())), self._fixed) for e in r}
-            self.pool.replace(merged.values())
-            self._ready.set()
-
-        if getattr(source, "watched", True) is False:
-            apply(source.fetch(None))
-            return
-        plan = watch(source, apply, lambda error: None, Random(self._seed))
-        self._watchers.append(Background(plan, f"langchain-cluster-discovery-{number}"))
 
     def wait_ready(self, timeout: float | None = None) -> bool:
         """Wait until the first roster is in, at most `timeout` seconds; whether it is."""
         self.start()
-        return self._ready.wait(timeout)
+        return self._followers.ready.wait(timeout)
 
     async def await_ready(self, timeout: float | None = None) -> bool:
         """The asyncio twin of `wait_ready`."""
@@ -302,16 +271,12 @@ class Cluster:
             Whether every call had ended within `drain_timeout` seconds (the cluster's own if None).
         """
         with self._lock:
-            watchers, self._watchers = self._watchers, []
-            self.running = self.closed = True
-        for watcher in watchers:
-            watcher.stop(BACKGROUND_GRACE)
-        with self._quiet:
-            wait = self.drain_timeout if drain_timeout is None else drain_timeout
-            drained = self._quiet.wait_for(lambda: self._calls == 0, wait)
-        self._workers.close()
-        if self.cache is not None:
-            self.cache.close()
+            self._followers.stop()
+            drained = self._tally.drain(self.drain_timeout if drain_timeout is None else drain_timeout)
+            self._workers.close()
+            if self.cache is not None:
+                self.cache.close()
+            self.running = False
         return drained
 
     async def astart(self) -> Self:
@@ -358,8 +323,8 @@ class Cluster:
     def stats(self) -> dict[str, Any]:
         """Counts since the start, what is in flight, and a line per endpoint."""
         return {
-            **self._counts,
-            "in_flight": self._calls,
+            **self._tally.counts(),
+            "in_flight": self.in_flight,
             "endpoints": {
                 m.endpoint.id: {
                     "status": m.status.value,
@@ -379,7 +344,7 @@ class Cluster:
 
     def __repr__(self) -> str:
         state = "closed" if self.closed else "running" if self.running else "not started"
-        return f"<Cluster {state}, {self.pool!r}, {self._calls} calls in flight>"
+        return f"<Cluster {state}, {self.pool!r}, {self.in_flight} calls in flight>"
 
 
 def _a_list(given: Any, key: str) -> list[Any]:

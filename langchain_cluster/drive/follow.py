@@ -1,0 +1,69 @@
+"""Follow discovery sources: one is read once, or watched on a thread of its own; their rosters are merged."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from random import Random
+from threading import Event, Lock
+
+from langchain_cluster.drive.background import Background
+from langchain_cluster.model.endpoint import Endpoint, Roster
+from langchain_cluster.plan.watch import watch
+from langchain_cluster.ports import Discovery
+
+GRACE = 2.0  # seconds a thread is waited for at the end; its source may be in a long poll
+
+
+class Followers:
+    """Keeps a pool equal to what its sources say.
+
+    Args:
+        fixed: endpoints that are always there; they win over a source's with the same id.
+        sources: in the order of precedence.
+        apply: given the whole merged roster whenever it changes.
+        seed: of the pauses after failures.
+    """
+
+    def __init__(
+        self,
+        fixed: Iterable[Endpoint],
+        sources: Sequence[Discovery],
+        apply: Callable[[Iterable[Endpoint]], object],
+        seed: int | None,
+    ) -> None:
+        self._fixed, self._sources, self._apply = tuple(fixed), sources, apply
+        self._rng = Random(seed)
+        self._rosters: dict[int, tuple[Endpoint, ...]] = {}
+        self._lock = Lock()
+        self._threads: list[Background] = []
+        self.ready = Event()
+
+    def start(self) -> None:
+        """Read what does not change, begin to watch what does."""
+        for number, source in enumerate(self._sources):
+            if getattr(source, "watched", True) is False:
+                self._take(number, source.fetch(None))
+            else:
+                plan = watch(source, self._taker(number), lambda error: None, self._rng)
+                self._threads.append(Background(plan, f"langchain-cluster-discovery-{number}"))
+        if not self._threads:
+            self.ready.set()
+
+    def _taker(self, number: int) -> Callable[[Roster], None]:
+        return lambda roster: self._take(number, roster)
+
+    def _take(self, number: int, roster: Roster) -> None:
+        with self._lock:
+            self._rosters[number] = roster.endpoints
+            merged: dict[str, Endpoint] = {}
+            for endpoints in (self._fixed, *(self._rosters[n] for n in sorted(self._rosters))):
+                for endpoint in endpoints:
+                    merged.setdefault(endpoint.id, endpoint)
+            self._apply(merged.values())
+        self.ready.set()
+
+    def stop(self) -> None:
+        """Watch no more."""
+        threads, self._threads = self._threads, []
+        for thread in threads:
+            thread.stop(GRACE)
