@@ -19,45 +19,22 @@ from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
 from langchain_core.outputs import ChatGenerationChunk, ChatResult
 from langchain_core.runnables import Runnable, RunnableConfig, ensure_config
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, ValidationError
 
 from langchain_cluster.cluster import Cluster
-from langchain_cluster.config.call import CallSettings, settings_of
-from langchain_cluster.endpoints.answer import as_message, as_result, not_last, replay, signed
+from langchain_cluster.endpoints.answer import Ending, as_message, as_result
 from langchain_cluster.endpoints.caller import Question
-from langchain_cluster.endpoints.fingerprint import fingerprint, sampled
 from langchain_cluster.endpoints.profile import common_profile
+from langchain_cluster.endpoints.request import arguments_of, request_of
+from langchain_cluster.endpoints.settings import SCOPE, Scope, settings_of
 from langchain_cluster.endpoints.structured import ClusteredBinding, bound_tools, structured
 from langchain_cluster.errors import ConfigError
-from langchain_cluster.model.call import Answer, Request
+from langchain_cluster.model.call import Request
 from langchain_cluster.model.endpoint import Endpoint
 from langchain_cluster.model.policy import Policy
+from langchain_cluster.model.strict import explain
 
-SCOPE = "_cluster_scope"
-"""The one private argument that carries a call's config through `BaseChatModel` to our methods."""
-
-_NOT_OURS = frozenset({SCOPE, "ls_structured_output_format", "structured_output_format"})
 _OWN_OPTIONS = ("balancer", "discovery", "agents", "breaker", "drain_timeout", "clock", "seed", "tracing")
-
-
-class Scope:
-    """One call's settings, and the streams it has opened: an abandoned one is closed with the call."""
-
-    __slots__ = ("settings", "streams")
-
-    def __init__(self, settings: CallSettings) -> None:
-        self.settings = settings
-        self.streams: list[Any] = []
-
-    def close(self) -> None:
-        """Close the streams now, not when they are collected."""
-        for stream in self.streams:
-            stream.close()
-
-    async def aclose(self) -> None:
-        """Close the async streams now, not when they are collected."""
-        for stream in self.streams:
-            await stream.aclose()
 
 
 class ClusteredLLM(BaseChatModel):
@@ -113,7 +90,7 @@ class ClusteredLLM(BaseChatModel):
         if isinstance(policy, Mapping):
             policy = Policy(**policy)
         elif policy is not None and not isinstance(policy, Policy):
-            raise ConfigError(f"{policy!r} is not a Policy", key="policy")
+            raise ConfigError(f"{type(policy).__name__} is not a Policy", key="policy")
         if short:
             policy = (policy or Policy()).but(**short)
         if cluster is None:
@@ -125,7 +102,10 @@ class ClusteredLLM(BaseChatModel):
             self._no_unknown(options)
         # LangChain's own cache stays off: streams skip it, and its objects can be changed by whoever
         # was handed one. The cluster's cache answers instead.
-        super().__init__(cluster=cluster, policy=policy, cache=False, **options)
+        try:
+            super().__init__(cluster=cluster, policy=policy, cache=False, **options)
+        except ValidationError as error:
+            raise explain(error, type(self)) from None
 
     @classmethod
     def _no_unknown(cls, options: Mapping[str, Any]) -> None:
@@ -325,34 +305,14 @@ class ClusteredLLM(BaseChatModel):
         settings = scope.settings
         agent = self.agent or settings.agent
         policy = settings.over(self.policy or self.cluster.policy_for(agent))
-        arguments = {name: value for name, value in kwargs.items() if name not in _NOT_OURS}
-        if self.temperature is not None:
-            arguments.setdefault("temperature", self.temperature)
-        if self.max_tokens is not None:
-            arguments.setdefault("max_tokens", self.max_tokens)
-        stop = stop if stop is not None else self.stop_sequences
-        needs: frozenset[str] = frozenset()
-        if arguments:
-            wanted = ("tools", "tools"), ("response_format", "structured_output")
-            needs = frozenset(need for name, need in wanted if arguments.get(name))
-        digest = None
-        if self.cluster.cache is not None and policy.cache is not False:
-            # Sampling asks for variety: only who asks for the cache as well gets the same answer again.
-            asked = "cache" in policy.model_fields_set
-            models = (m.endpoint.model for m in self.cluster.pool.snapshot.members)
-            if asked or not sampled(arguments, models):
-                digest = fingerprint(messages, stop, arguments, tenant=settings.tenant)
-        request = Request(
-            settings.key,
-            tags=settings.tags,
-            zone=settings.zone,
-            tier=settings.tier,
-            tenant=settings.tenant,
-            agent=agent,
-            priority=settings.priority,
-            needs=needs,
-            payload=Question(messages, stop, arguments),
-            fingerprint=digest,
+        own = {"temperature": self.temperature, "max_tokens": self.max_tokens}
+        arguments = arguments_of(kwargs, {name: value for name, value in own.items() if value is not None})
+        request = request_of(
+            Question(messages, stop if stop is not None else self.stop_sequences, arguments),
+            settings,
+            agent,
+            policy,
+            self.cluster,
         )
         return request, policy
 
@@ -478,33 +438,6 @@ class ClusteredLLM(BaseChatModel):
         return f"ClusteredLLM([{shown}], balancer={self.cluster.pool.balancer.name!r}{agent})"
 
     __str__ = __repr__
-
-
-class Ending:
-    """Keeps back what may be a stream's last chunk, to sign it."""
-
-    __slots__ = ("_held", "_like")
-
-    def __init__(self) -> None:
-        self._held: ChatGenerationChunk | None = None
-        self._like: Any = ""
-
-    def follow(self, item: Any) -> Iterator[ChatGenerationChunk]:
-        """What to hand out now that `item` has come."""
-        if type(item) is not Answer:
-            if self._held is not None:
-                yield not_last(self._held)
-                self._held = None
-            self._like = item.message.content
-            if getattr(item.message, "chunk_position", None) == "last":
-                self._held = item
-            else:
-                yield item
-            return
-        if not item.delivered:
-            first, self._held = replay(item)
-            yield first
-        yield signed(self._held, item, self._like)
 
 
 _HIDDEN = {"cluster", "config_source", "stop_sequences", "custom_get_token_ids"}
