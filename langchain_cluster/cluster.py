@@ -85,7 +85,8 @@ class Cluster:
             )
         for source in self._sources:
             if not isinstance(source, Discovery):
-                raise ConfigError(f"{source!r} is no Discovery: it has no fetch and afetch", key="discovery")
+                kind = type(source).__name__
+                raise ConfigError(f"{kind} is no Discovery: it has no fetch and afetch", key="discovery")
         self.policy = _a_policy(policy, "policy")
         self.agents = {
             name: _a_policy(own, f"agents.{name}", base=self.policy) for name, own in (agents or {}).items()
@@ -350,7 +351,7 @@ class Cluster:
 def _a_list(given: Any, key: str) -> list[Any]:
     if isinstance(given, Endpoint) or not isinstance(given, Iterable):
         if key == "endpoints":
-            raise ConfigError(f"{given!r} is not a list of Endpoint", key=key)
+            raise ConfigError(f"{type(given).__name__} is not a list of Endpoint", key=key)
         return [given]
     return list(given)
 
@@ -364,4 +365,4 @@ def _a_policy(given: Policy | Mapping[str, Any] | None, key: str, base: Policy |
         return given
     if isinstance(given, Mapping):
         return base.but(**given)
-    raise ConfigError(f"{given!r} is not a Policy", key=key)
+    raise ConfigError(f"{type(given).__name__} is not a Policy", key=key)

@@ -24,7 +24,9 @@ def no_duplicates(endpoints: Iterable[Endpoint]) -> tuple[Endpoint, ...]:
     seen: dict[str, Endpoint] = {}
     for place, endpoint in enumerate(endpoints):
         if not isinstance(endpoint, Endpoint):
-            raise ConfigError(f"{endpoint!r} is not an Endpoint", key=f"endpoints[{place}]")
+            # By its kind: the repr of a bare model has the password of its address in it.
+            kind = type(endpoint).__name__
+            raise ConfigError(f"{kind} is not an Endpoint(id, model)", key=f"endpoints[{place}]")
         if endpoint.id in seen:
             raise ConfigError(f"two endpoints have the id {endpoint.id!r}", key=f"endpoints[{place}].id")
         seen[endpoint.id] = endpoint
