@@ -109,7 +109,7 @@ class Cluster:
         for endpoint in self._fixed:
             self.caller.adapter(endpoint)  # a model that is none is told now, not at the first call
         self._codec, self._flights = AnswerCodec(), Flights()
-        self._keys = None if cache is None else CacheKeys(self.pool)
+        self.keys = None if cache is None else CacheKeys(self.pool)
         self._workers = Workers()
         self.tracing: Tracing = tracing or OtelTracing()
         self.blocking = BlockingDriver(self.clock, self.caller, cache, self.tracing, self._workers)
@@ -125,7 +125,7 @@ class Cluster:
 
     def context(self, policy: Policy) -> Context:
         """What one call's plan may see."""
-        cached = self._keys is not None and policy.cache is not False
+        cached = self.keys is not None and policy.cache is not False
         return Context(
             self.pool,
             policy,
@@ -133,7 +133,7 @@ class Cluster:
             self._emit,
             self._budget(policy.retry_budget),
             self._flights if cached else None,
-            self._keys if cached else None,
+            self.keys if cached else None,
             self._codec,
             self.events.heard,
         )

@@ -90,3 +90,30 @@ def not_last(chunk: ChatGenerationChunk) -> ChatGenerationChunk:
     """A chunk that said it was the last, and was not."""
     message = chunk.message.model_copy(update={"chunk_position": None})
     return ChatGenerationChunk(message=message, generation_info=chunk.generation_info)
+
+
+class Ending:
+    """Keeps back what may be a stream's last chunk, to sign it."""
+
+    __slots__ = ("_held", "_like")
+
+    def __init__(self) -> None:
+        self._held: ChatGenerationChunk | None = None
+        self._like: Any = ""
+
+    def follow(self, item: Any) -> Iterator[ChatGenerationChunk]:
+        """What to hand out now that `item` has come."""
+        if type(item) is not Answer:
+            if self._held is not None:
+                yield not_last(self._held)
+                self._held = None
+            self._like = item.message.content
+            if getattr(item.message, "chunk_position", None) == "last":
+                self._held = item
+            else:
+                yield item
+            return
+        if not item.delivered:
+            first, self._held = replay(item)
+            yield first
+        yield signed(self._held, item, self._like)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from hashlib import sha256
 from typing import Any
@@ -59,24 +59,18 @@ def parameters_of(model: BaseChatModel) -> tuple[Any, ...]:
     return tuple([model.__dict__.get(name) for name in _parameters_named(type(model))])
 
 
-def sampled(arguments: Mapping[str, Any], models: Iterable[Any] = ()) -> bool:
+def sampled(arguments: Mapping[str, Any], *, warm: bool = False) -> bool:
     """Whether chance is asked for: a temperature above 0, the call's or, where it has none, a model's."""
     temperature = arguments.get("temperature")
-    if temperature is not None:
-        return _is_warm(temperature)
-    return any(_is_warm(_temperature_of(model)) for model in models)
+    return warm if temperature is None else _is_warm(temperature)
 
 
 def _is_warm(temperature: Any) -> bool:
     return isinstance(temperature, int | float) and temperature > 0
 
 
-def _temperature_of(model: Any) -> Any:
-    while isinstance(model, RunnableBinding):
-        if "temperature" in model.kwargs:
-            return model.kwargs["temperature"]
-        model = model.bound
-    return getattr(model, "temperature", None)
+def _temperature_of(model: Any, bound: Mapping[str, Any]) -> Any:
+    return bound.get("temperature", model.__dict__.get("temperature") if model is not None else None)
 
 
 def fingerprint(
@@ -184,6 +178,11 @@ class CacheKeys:
             identities = tuple(dict.fromkeys(known.by_id[endpoint.id] for endpoint in suited))
         return tuple([_key(request, identity) for identity in identities])
 
+    @property
+    def warm(self) -> bool:
+        """Whether some endpoint's own temperature is above 0."""
+        return self._identities(self._pool.snapshot.members).warm
+
     def of(self, request: Request, endpoint: Endpoint) -> str:
         """The key of an answer that `endpoint` gave."""
         return _key(request, self._known.by_id.get(endpoint.id) or identity_of(endpoint))
@@ -198,14 +197,15 @@ class CacheKeys:
 class _Identities:
     """The identities of a roster, and the parameters they were worked out from."""
 
-    __slots__ = ("_read", "by_id", "distinct", "members")
+    __slots__ = ("_read", "by_id", "distinct", "members", "warm")
 
     def __init__(self, members: tuple[Member, ...]) -> None:
         self.members = members
         self.by_id = {m.endpoint.id: identity_of(m.endpoint) for m in members}
         self.distinct = tuple(dict.fromkeys(self.by_id.values()))
-        models = [_unbound(m.endpoint.model)[0] for m in members if m.endpoint.identity is None]
-        read = [(model, parameters_of(model)) for model in models if model is not None]
+        models = [_unbound(m.endpoint.model) for m in members]
+        self.warm = any(_is_warm(_temperature_of(model, bound)) for model, bound in models)
+        read = [(model, parameters_of(model)) for model, _ in models if model is not None]
         self._read = [(model, parameters) for model, parameters in read if parameters]
 
     def stale(self) -> bool:

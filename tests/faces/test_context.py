@@ -14,7 +14,6 @@ from langchain_core.runnables import RunnableLambda
 
 from langchain_cluster import ClusteredLLM, ConfigError, DeadlineExceeded, Endpoint, Policy
 from langchain_cluster.cache import MemoryCache
-from langchain_cluster.config.call import PRIORITIES, settings_of
 from langchain_cluster.model.events import CallEnded
 from langchain_cluster.testing import ScriptedModel
 from tests.faces.faces import Face, Heard, cluster_of
@@ -352,6 +351,10 @@ def test_where_the_answer_came_from_is_told_on_one_chunk(face: Face) -> None:
         assert message.chunk_position == "last"
 
 
-def test_priorities_are_the_three_of_the_contract() -> None:
-    assert PRIORITIES == ("critical", "normal", "sheddable")
-    assert settings_of({}).priority == "normal"
+@pytest.mark.parametrize("priority", ["critical", "normal", "sheddable"])
+def test_a_call_has_one_of_three_priorities(priority: str, face: Face) -> None:
+    llm = many()
+    heard = Heard(llm)
+    face.ask(llm, "hello", with_cluster(priority=priority))
+    face.ask(llm, "hello")
+    assert [e.request.priority for e in heard.of(CallEnded)] == [priority, "normal"]

@@ -13,6 +13,9 @@ PRIORITIES = ("critical", "normal", "sheddable")
 _KEYS = ("policy", "key", "tenant", "tier", "timeout", "priority", "cache", "tags", "zone")
 _WHERE = "configurable.cluster"
 
+SCOPE = "_cluster_scope"
+"""The one private argument that carries a call's config through `BaseChatModel` to our methods."""
+
 
 @dataclass(frozen=True, slots=True)
 class CallSettings:
@@ -118,3 +121,23 @@ def _tags(value: Any) -> frozenset[str]:
     if not isinstance(value, list | tuple | set | frozenset) or not all(isinstance(t, str) for t in value):
         raise ConfigError(f"{value!r} is not a list of texts", key=f"{_WHERE}.tags")
     return frozenset(value)
+
+
+class Scope:
+    """One call's settings, and the streams it has opened: an abandoned one is closed with the call."""
+
+    __slots__ = ("settings", "streams")
+
+    def __init__(self, settings: CallSettings) -> None:
+        self.settings = settings
+        self.streams: list[Any] = []
+
+    def close(self) -> None:
+        """Close the streams now, not when they are collected."""
+        for stream in self.streams:
+            stream.close()
+
+    async def aclose(self) -> None:
+        """Close the async streams now, not when they are collected."""
+        for stream in self.streams:
+            await stream.aclose()
