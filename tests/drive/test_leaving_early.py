@@ -26,6 +26,7 @@ from langchain_cluster.cache import MemoryCache
 from langchain_cluster.guard.breaker import BreakerState
 from langchain_cluster.testing import ScriptedModel, SimulatedServer, faults
 from langchain_cluster.testing.simulated import Uniform
+from tests.faces.faces import Watcher
 
 TOGETHER = 50  # callers at a time
 
@@ -179,8 +180,6 @@ def test_a_thousand_cancelled_calls_leave_nothing_behind(server: SimulatedServer
 
 def config(rng: random.Random) -> dict[str, Any]:
     """Watched or not: the two take different ways through LangChain."""
-    from tests.faces.faces import Watcher
-
     return {"callbacks": [Watcher()]} if rng.random() < 0.3 else {}
 
 
@@ -480,3 +479,28 @@ def test_a_stream_left_by_its_consumer_is_closed_at_the_endpoint(server: Simulat
     (seen,) = server.seen("left-1")
     assert seen.outcome == "client_left"
     llm.cluster.close()
+
+
+@pytest.mark.filterwarnings("ignore:.*beta:Warning")
+async def test_events_of_a_stream_that_are_left_leave_nothing_behind() -> None:
+    llm = ClusteredLLM([Endpoint("e", ScriptedModel(["one", " two", 30.0, " three"]))])
+    async for event in llm.astream_events("hello", version="v2"):
+        if event["event"] == "on_chat_model_stream":
+            break
+    stream = await llm.astream_events("hello", version="v3")
+    async with aclosing(stream):
+        async for _ in stream.text:
+            break
+    del stream, event
+    gc.collect()
+    assert await no_tasks_but(asyncio.all_tasks)
+    nobody_is_blamed(llm)
+
+
+async def no_tasks_but(tasks: Callable[[], set[Any]]) -> bool:
+    """Whether the calls of this loop are over: the session's own tasks stay."""
+    for _ in range(200):
+        if not any("langchain" in repr(task.get_coro()) for task in tasks()):
+            return True
+        await asyncio.sleep(0.01)
+    return False
