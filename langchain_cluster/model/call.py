@@ -70,6 +70,7 @@ class Request:
         needs: capabilities an endpoint must not be known to lack ("tools", "vision", ...).
         payload: what the endpoint is given; opaque to every decision.
         fingerprint: digest of all that determines the answer but the model; None: not cacheable.
+        prefix: the text the prompt begins with: what is likely to be cached where it was seen before.
     """
 
     key: str | None = None
@@ -84,6 +85,7 @@ class Request:
     needs: frozenset[str] = frozenset()
     payload: Any = None
     fingerprint: str | None = None
+    prefix: str | None = None
 
     @property
     def particular(self) -> bool:
