@@ -7,12 +7,13 @@ in, so that an endpoint that turns slow is known after one answer and forgiven s
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from math import exp, inf
 from random import Random
 from typing import Any
 
-from langchain_cluster.balancer.two import two_of
+from langchain_cluster.balancer.tables import Tables, hands
+from langchain_cluster.balancer.two import FEW, two_of
 from langchain_cluster.errors import ConfigError
 from langchain_cluster.model.call import Request
 
@@ -30,10 +31,37 @@ class PeakEwma:
         if type(decay) not in (int, float) or not decay > 0:
             raise ConfigError(f"decay {decay!r} is not a number of seconds > 0", key="balancer.decay")
         self.decay = decay
+        self._tables: Tables[Callable[[], Sequence[Any]]] = Tables(_table)
 
     def pick(self, candidates: Sequence[Any], request: Request, now: float, rng: Random) -> Any:
         """The cheaper of two, or of all when there are at most three."""
-        best, *others = two_of(candidates, rng)
+        known, table = self._tables.last
+        if known is not candidates:
+            entry = self._tables.find(candidates, rng)
+            if entry is None:
+                return self._cheapest(two_of(candidates, rng), now)
+            table = entry[1]
+        hand = table()
+        if len(hand) != 2:
+            return self._cheapest(hand, now)
+        one, other = hand
+        mine, theirs = one.ewma_seconds, other.ewma_seconds
+        if mine <= 0.0 or theirs <= 0.0:
+            return self._cheapest(hand, now)
+        # As `cost`, without its calls. How long ago now is cancels out, so one exponential does for both.
+        measured, theirs_measured = one.ewma_at, other.ewma_at
+        if measured != theirs_measured:
+            if measured > now or theirs_measured > now:
+                return self._cheapest(hand, now)
+            try:
+                mine *= exp((measured - theirs_measured) / self.decay)
+            except OverflowError:  # theirs is so old that it has faded away
+                return other
+        mine = mine * (one.in_flight + 1) / one.weight
+        return other if theirs * (other.in_flight + 1) / other.weight < mine else one
+
+    def _cheapest(self, hand: Sequence[Any], now: float) -> Any:
+        best, *others = hand
         if others:
             lowest = self.cost(best, now)
             for other in others:
@@ -59,3 +87,7 @@ class PeakEwma:
 
     def __repr__(self) -> str:
         return f"PeakEwma(decay={self.decay:g})"
+
+
+def _table(candidates: Sequence[Any], rng: Random) -> Callable[[], Sequence[Any]]:
+    return hands(candidates, FEW if len(candidates) <= FEW else 2, rng)
