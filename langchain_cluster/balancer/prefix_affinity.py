@@ -1,0 +1,100 @@
+"""Calls that begin alike go to one place, where the beginning is computed already.
+
+An endpoint that has seen a prompt's beginning answers from its KV cache and computes only the rest
+(vLLM, SGLang and llama.cpp report it as `cached_tokens`). SGLang's router keeps a tree of all prompts,
+llm-d asks the endpoints; a hash of the first blocks needs neither, is the same in every process, and its
+65,536 slots are all the memory it takes.
+
+Affinity gives way where it costs more than it saves: when the home has more than its part of the calls
+in flight, or answers several times slower than where the key would spill to. Only candidates count as
+load: SGLang's router also counts what is dead, and so takes its living endpoints for overloaded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from math import exp, isfinite
+from random import Random
+from typing import Any
+
+from xxhash import xxh3_64_intdigest
+
+from langchain_cluster.balancer.consistent_hash import checked_bound, ring_for
+from langchain_cluster.balancer.power_of_two import PowerOfTwo
+from langchain_cluster.balancer.ring import Ring, digest
+from langchain_cluster.balancer.tables import Tables
+from langchain_cluster.errors import ConfigError
+from langchain_cluster.model.call import Request
+
+BLOCK = 64  # characters; about 16 tokens, vLLM's unit of caching
+VNODES = 160
+DECAY = 10.0  # seconds for an old latency to lose 63 % of its weight, as in `peak_ewma`
+
+
+class PrefixAffinity:
+    """The home of the request's `prefix` on a hash ring, unless it is busy or slow.
+
+    Args:
+        blocks: how many blocks of 64 characters of the prefix count, >= 1. Too few and different prompts
+            share a home; too many and prompts that share their beginning part. A last part that does not
+            fill a block does not count, unless it is all there is.
+        bound: how much more than its part of the calls in flight a home may have, > 1.
+        penalty: how many times as long as elsewhere an answer may take at home, >= 1: what the cache is
+            worth.
+
+    Raises:
+        ConfigError: a value out of range. From `pick`: a prefix that is no text.
+    """
+
+    name = "prefix_affinity"
+
+    def __init__(self, blocks: int = 16, bound: float = 1.25, penalty: float = 3.0) -> None:
+        if type(blocks) is not int or blocks < 1:
+            raise ConfigError(f"blocks {blocks!r} is not an integer >= 1", key="balancer.blocks")
+        if type(penalty) not in (int, float) or not penalty >= 1.0 or not isfinite(penalty):
+            raise ConfigError(f"penalty {penalty!r} is not a finite number >= 1", key="balancer.penalty")
+        self.blocks, self.bound, self.penalty = blocks, checked_bound(bound), penalty
+        self._characters = blocks * BLOCK
+        self._two = PowerOfTwo()
+        self._rings: Tables[Ring] = Tables(lambda candidates, rng: Ring(candidates, VNODES))
+
+    def pick(self, candidates: Sequence[Any], request: Request, now: float, rng: Random) -> Any:
+        """The prefix's home, or where it spills to; without a prefix the less busy of two."""
+        prefix = request.prefix
+        if not prefix:
+            return self._two.pick(candidates, request, now, rng)
+        if type(prefix) is not str:
+            raise ConfigError(f"{prefix!r} is not a text", key="request.prefix")
+        characters = self._characters
+        if len(prefix) < characters:  # whole blocks, or what there is
+            characters = len(prefix) // BLOCK * BLOCK or BLOCK
+        seed = 0 if request.model is None else digest(request.model)
+        bits = xxh3_64_intdigest(prefix[:characters].encode("utf-8", "surrogatepass"), seed)
+        known, ring = self._rings.last
+        if known is not candidates:
+            ring, among = ring_for(self._rings, candidates, rng)
+            if among is not None:
+                return self._place(ring, bits, now, among)
+        home, second = ring.slots[bits >> 48], ring.slots[bits >> 32 & 0xFFFF]
+        if home.in_flight or home.ewma_seconds > self.penalty * second.ewma_seconds:
+            return self._place(ring, bits, now, None)
+        return home
+
+    def _place(self, ring: Ring, bits: int, now: float, among: Collection[Any] | None) -> Any:
+        home = ring.home(bits, among)
+        if not ring.fits(home, self.bound, among):
+            return ring.spill(bits, self.bound, among)
+        second = ring.home(bits << 16 & 0xFFFF_FFFF_FFFF_FFFF, among)  # other bits of the same digest
+        if self._too_slow(home, second, now) and ring.fits(second, self.bound, among):
+            return second
+        return home
+
+    def _too_slow(self, home: Any, other: Any, now: float) -> bool:
+        here, there = home.ewma_seconds, other.ewma_seconds
+        if there <= 0.0 or here <= self.penalty * there:
+            return False
+        # A latency nobody has measured again for a while is no reason to stay away for ever.
+        return bool(here * exp(min(0.0, home.ewma_at - now) / DECAY) > self.penalty * there)
+
+    def __repr__(self) -> str:
+        return f"PrefixAffinity(blocks={self.blocks}, bound={self.bound:g}, penalty={self.penalty:g})"
