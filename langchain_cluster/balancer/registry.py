@@ -4,14 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from langchain_cluster.balancer.adaptive import Adaptive
+from langchain_cluster.balancer.consistent_hash import ConsistentHash
+from langchain_cluster.balancer.least_connections import LeastConnections
 from langchain_cluster.balancer.peak_ewma import PeakEwma
 from langchain_cluster.balancer.power_of_two import PowerOfTwo
+from langchain_cluster.balancer.prefix_affinity import PrefixAffinity
 from langchain_cluster.balancer.round_robin import RoundRobin
+from langchain_cluster.balancer.weighted import Weighted
 from langchain_cluster.errors import PluginError
 from langchain_cluster.ports import Balancer
 
-BALANCERS: dict[str, Callable[[], Balancer]] = {
-    kind.name: kind for kind in (PeakEwma, PowerOfTwo, RoundRobin)
+BALANCERS: dict[str, Callable[..., Balancer]] = {
+    "adaptive": Adaptive,
+    "consistent_hash": ConsistentHash,
+    "least_connections": LeastConnections,
+    "peak_ewma": PeakEwma,
+    "power_of_two": PowerOfTwo,
+    "prefix_affinity": PrefixAffinity,
+    "round_robin": RoundRobin,
+    "weighted": Weighted,
 }
 
 
