@@ -53,7 +53,11 @@ def run(block: Block, text: str, namespace: dict[str, object], runner: asyncio.R
 
 @pytest.mark.parametrize("page", WITH_PYTHON, ids=name_of)
 def test_the_snippets_of_a_page_run(
-    page: Path, server: SimulatedServer, elsewhere: Path, collector: list[str], monkeypatch: pytest.MonkeyPatch
+    page: Path,
+    server: SimulatedServer,
+    elsewhere: Path,
+    collector: list[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     module = ModuleType("snippets_of_" + page.stem)
     monkeypatch.setitem(sys.modules, module.__name__, module)

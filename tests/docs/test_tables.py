@@ -22,7 +22,7 @@ import tenacity
 import langchain_cluster
 from langchain_cluster.balancer.registry import BALANCERS
 from langchain_cluster.cache import MemoryCache
-from langchain_cluster.config import call
+from langchain_cluster.endpoints import settings
 from langchain_cluster.endpoints.classify import classify
 from langchain_cluster.model import events
 from langchain_cluster.model.call import Answer, Verdict
@@ -149,7 +149,7 @@ def test_span_names_and_attributes_are_those_that_are_sent() -> None:
 
 
 def test_the_keys_of_a_call_are_all_there() -> None:
-    assert column(DOCS / "agents.md", "call keys") == list(call._KEYS)
+    assert column(DOCS / "agents.md", "call keys") == list(settings._KEYS)
 
 
 def test_the_metadata_of_an_answer_is_all_there() -> None:
@@ -173,7 +173,9 @@ def test_the_errors_are_all_there_with_their_attributes() -> None:
 
 def test_the_faults_are_all_there() -> None:
     told = column(DOCS / "testing.md", "faults")
-    assert sorted(name.partition("(")[0] for name in told) == sorted(k.__name__ for k in get_args(faults.Fault))
+    assert sorted(name.partition("(")[0] for name in told) == sorted(
+        k.__name__ for k in get_args(faults.Fault)
+    )
 
 
 def test_the_public_names_are_all_there() -> None:
