@@ -77,7 +77,7 @@ class MemoryCache(AsyncTwins):
             raise ConfigError(
                 f"unknown policy {policy!r}", key="cache", valid=get_args(EvictionPolicy), got=str(policy)
             )
-        if ttl is not None and not ttl > 0:
+        if ttl is not None and (type(ttl) not in (int, float) or not ttl > 0):
             raise ConfigError(f"ttl {ttl!r} is not a number of seconds > 0", key="cache")
         self.max_entries, self.max_bytes, self.policy, self.ttl = max_entries, max_bytes, policy, ttl
         self._clock, self._rng = clock, Random(seed)
@@ -164,6 +164,7 @@ class MemoryCache(AsyncTwins):
             if entry is None or entry.expires <= now:
                 return False
             entry.expires = now + ttl
+            self._order.changed(key, entry)
             return True
 
     def delete(self, key: str) -> bool:

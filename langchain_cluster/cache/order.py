@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
 from typing import Protocol
 
 
@@ -25,6 +25,7 @@ class Order(Protocol):
     def added(self, key: str, entry: Entry) -> None: ...
     def removed(self, key: str) -> None: ...
     def used(self, key: str) -> None: ...
+    def changed(self, key: str, entry: Entry) -> None: ...
 
     def victim(self, entries: dict[str, Entry]) -> str:
         """Who leaves next; there is at least one, and the newest is not alone."""
@@ -46,6 +47,9 @@ class Fifo:
 
     def used(self, key: str) -> None:
         """Makes no difference."""
+
+    def changed(self, key: str, entry: Entry) -> None:
+        """Nor does another time to live."""
 
     def victim(self, entries: dict[str, Entry]) -> str:
         """The oldest."""
@@ -84,13 +88,20 @@ class Sieve:
     def used(self, key: str) -> None:
         """The mark is on the entry."""
 
+    def changed(self, key: str, entry: Entry) -> None:
+        """Makes no difference."""
+
     def victim(self, entries: dict[str, Entry]) -> str:
-        """The next without a mark; marks passed on the way are wiped."""
+        """The next without a mark; marks passed on the way are wiped.
+
+        The newest is passed too: in the paper it comes in after the victim has left.
+        """
+        newest = next(reversed(entries))
         while True:
             if not self._ahead:
                 self._ahead, self._behind = self._behind, self._ahead
             key = next(iter(self._ahead))
-            if not entries[key].uses:
+            if not entries[key].uses and key != newest:
                 return key
             entries[key].uses = 0
             del self._ahead[key]
@@ -98,10 +109,11 @@ class Sieve:
 
 
 class _Heap:
-    """Least first, by a number that only grows: what is out of date is pushed back when it comes up."""
+    """Least first. What has grown meanwhile is pushed back when it comes up, what has left is dropped."""
 
     def __init__(self) -> None:
         self._heap: list[tuple[float, int, str]] = []
+        self._ages: dict[str, int] = {}  # a key that comes back is not its former self
         self._count = 0
 
     def number(self, entry: Entry) -> float:
@@ -111,13 +123,22 @@ class _Heap:
     def added(self, key: str, entry: Entry) -> None:
         """Take it in."""
         self._count += 1
+        self._ages[key] = self._count
+        if len(self._heap) > 2 * len(self._ages) + 16:  # mostly of those that have left
+            self._heap = [item for item in self._heap if self._ages.get(item[2]) == item[1]]
+            heapify(self._heap)
         heappush(self._heap, (self.number(entry), self._count, key))
 
     def removed(self, key: str) -> None:
         """Seen when it comes up."""
+        self._ages.pop(key, None)
 
     def used(self, key: str) -> None:
         """Seen when it comes up."""
+
+    def changed(self, key: str, entry: Entry) -> None:
+        """It may have to come up sooner."""
+        self.added(key, entry)
 
     def victim(self, entries: dict[str, Entry]) -> str:
         """The least, oldest first among equals. The newest entry is spared its first time."""
@@ -125,12 +146,12 @@ class _Heap:
         spared: tuple[float, int, str] | None = None
         while True:
             number, age, key = heappop(self._heap)
-            entry = entries.get(key)
-            if entry is None:
+            if self._ages.get(key) != age:
                 continue
+            entry = entries[key]
             if self.number(entry) > number:
                 heappush(self._heap, (self.number(entry), age, key))
-            elif key == newest and spared is None and len(entries) > 1:
+            elif key == newest:
                 spared = (number, age, key)
             else:
                 if spared is not None:
