@@ -14,7 +14,8 @@ from langchain_cluster.testing.clock import FakeClock
 
 
 def test_every_name_gives_a_new_balancer_of_its_kind() -> None:
-    assert {"peak_ewma": PeakEwma, "power_of_two": PowerOfTwo, "round_robin": RoundRobin} == BALANCERS
+    mine = {"peak_ewma": PeakEwma, "power_of_two": PowerOfTwo, "round_robin": RoundRobin}
+    assert {name: BALANCERS[name] for name in mine} == mine
     for name, kind in BALANCERS.items():
         balancer = balancer_named(name)
         assert type(balancer) is kind
@@ -25,10 +26,9 @@ def test_every_name_gives_a_new_balancer_of_its_kind() -> None:
 def test_an_unknown_name_is_told_the_nearest() -> None:
     with pytest.raises(PluginError) as caught:
         balancer_named("peak_ewna")
-    assert str(caught.value) == (
-        "unknown balancer 'peak_ewna': expected one of peak_ewma, power_of_two, round_robin;"
-        " did you mean 'peak_ewma'?"
-    )
+    assert str(caught.value).startswith("unknown balancer 'peak_ewna': expected one of ")
+    assert str(caught.value).endswith("; did you mean 'peak_ewma'?")
+    assert caught.value.valid == tuple(sorted(BALANCERS))
 
 
 class First:

@@ -80,6 +80,27 @@ class Watched:
 # -- closed --------------------------------------------------------------------------------------
 
 
+def test_a_probe_that_never_reports_holds_its_place_for_a_minute() -> None:
+    assert PROBE_EXPIRES == 60.0
+
+
+def test_it_may_begin_in_another_state_and_goes_back_to_it() -> None:
+    breaker = CircuitBreaker(BreakerPolicy(), FakeClock(), state=DISABLED)
+    assert breaker.state is DISABLED
+    breaker.force_open()
+    breaker.reset()
+    assert breaker.state is DISABLED
+
+
+def test_its_generation_grows_with_every_transition() -> None:
+    watched = Watched()
+    before = watched.breaker.generation
+    watched.open()
+    watched.call(OK)
+    assert watched.breaker.generation == before + 3
+    assert watched.permit().generation == before + 3
+
+
 def test_it_begins_closed_and_admits_everybody() -> None:
     watched = Watched()
     assert watched.state is CLOSED

@@ -19,6 +19,10 @@ def drained(budget: RetryBudget, now: float, most: int = 1000) -> int:
     return taken
 
 
+def test_what_is_spent_is_remembered_for_ten_seconds() -> None:
+    assert WINDOW == 10.0
+
+
 def test_a_storm_of_failures_is_bounded() -> None:
     """100 calls a second, everything fails, three tries each would make 18,000."""
     budget = RetryBudget(0.2, 0.0)

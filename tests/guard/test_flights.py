@@ -94,6 +94,10 @@ def test_a_flight_knows_whether_its_leader_streams(streaming: bool) -> None:
     assert flights.join("k", streaming=not streaming)[0].streaming is streaming
 
 
+def test_a_leader_that_says_nothing_of_it_does_not_stream() -> None:
+    assert not Flights().join("k")[0].streaming
+
+
 def test_of_sixteen_threads_exactly_one_leads() -> None:
     for _ in range(50):
         flights, leaders, told = Flights(), [], []

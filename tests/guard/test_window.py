@@ -8,6 +8,10 @@ from hypothesis import strategies as st
 from langchain_cluster.guard.window import BUCKETS, Window
 
 
+def test_it_has_ten_buckets() -> None:
+    assert BUCKETS == 10
+
+
 def test_a_new_window_is_empty() -> None:
     assert Window(10.0).totals(0.0) == (0, 0, 0)
 
