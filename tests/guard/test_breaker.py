@@ -183,6 +183,10 @@ def test_slow_calls_open_it_only_where_slow_is_defined() -> None:
     watched.call(OK, times=100, seconds=1e6)
     assert watched.state is CLOSED
     watched = Watched(min_calls=10, slow_call_seconds=2.0, slow_call_rate=0.8)
+    watched.call(OK, times=20, seconds=1.0)
+    watched.call(OK, times=70, seconds=2.1)
+    assert watched.state is CLOSED  # 78 %
+    watched = Watched(min_calls=10, slow_call_seconds=2.0, slow_call_rate=0.8)
     watched.call(OK, times=2, seconds=1.0)
     watched.call(OK, times=7, seconds=2.1)
     assert watched.state is CLOSED

@@ -15,13 +15,14 @@ from langchain_cluster.errors import (
 )
 from langchain_cluster.guard.breaker import BreakerState
 from langchain_cluster.model.call import Outcome, Request, Usage, Verdict
-from langchain_cluster.model.endpoint import Endpoint, EndpointStatus, Price
+from langchain_cluster.model.endpoint import Capacity, Endpoint, EndpointStatus, Price
 from langchain_cluster.model.policy import BreakerPolicy
-from langchain_cluster.plan.attempts import STALE_CONNECTIONS
-from langchain_cluster.plan.effects import Call, Open, Relay, Sleep
+from langchain_cluster.plan.attempts import LOOK_AGAIN, STALE_CONNECTIONS
+from langchain_cluster.plan.effects import Call, Open, Relay, Sleep, Wait
 from tests.plan.stepping import World
 
 REFUSED = ConnectionError("refused")
+REFUSED_FOR_EVER = ConnectionError("refused")
 
 
 def failed(text: str = "refused", seconds: float = 0.1) -> Outcome:
@@ -602,6 +603,79 @@ def test_a_call_may_probe_only_while_it_could_still_go_elsewhere() -> None:
     assert third.endpoint == "a"
     third.send(failed())
     assert third.endpoint == "b"
+
+
+def test_the_last_try_goes_to_somebody_who_is_well() -> None:
+    world = World("a", "b", "c", attempts=2)
+    call = world.ask()
+    assert call.endpoint == "a"
+    for _ in range(5):
+        world.pool.acquire(exclude=["a", "c"]).settle(failed())
+    world.clock.advance(5.0)  # a probe of b is due
+    call.send(failed())
+    assert call.endpoint == "c"
+    assert world["b"].breaker_state is BreakerState.OPEN
+
+
+def test_where_everybody_is_full_it_waits_for_a_place() -> None:
+    world = World(Endpoint("a", capacity=Capacity(max_connections=1)), timeout=60)
+    first, second = world.ask(), world.ask()
+    assert isinstance(second.now, Wait)
+    assert second.now.until == 1000.0 + LOOK_AGAIN == 1001.0
+    told: list[int] = []
+    second.now.awaited.subscribe(lambda: told.append(1))
+    first.send(Outcome.ok(value="hi"))
+    assert told == [1]
+    second.send(None)
+    assert second.endpoint == "a"
+    second.leave()
+
+
+def test_waiting_for_a_place_ends_with_the_calls_time() -> None:
+    world = World(Endpoint("a", capacity=Capacity(max_connections=1)), timeout=1.5)
+    world.ask()
+    second = world.ask()
+    world.clock.advance(1.0)
+    second.send(None)
+    assert isinstance(second.now, Wait)
+    assert second.now.until == 1001.5
+    world.clock.advance(0.5)
+    assert second.raises(DeadlineExceeded).attempts == ()
+
+
+def test_without_a_deadline_it_looks_for_a_place_again_and_again() -> None:
+    world = World(Endpoint("a", capacity=Capacity(max_connections=1)), timeout=None)
+    world.ask()
+    second = world.ask()
+    for round in range(5):
+        assert isinstance(second.now, Wait)
+        assert second.now.until == 1001.0 + round
+        world.clock.advance(1.0)
+        second.send(None)
+
+
+def test_a_wait_strategy_is_told_the_attempt_the_error_and_the_time_since_the_start() -> None:
+    seen = []
+
+    def wait(state: Any) -> float:
+        seen.append((state.attempt_number, state.outcome.exception(), state.seconds_since_start))
+        return 1.0
+
+    world = World("a", wait=wait)
+    call = world.ask()
+    errors = [ConnectionError("one"), ConnectionError("two")]
+    for error in errors:
+        world.clock.advance(2.0)
+        call.send(Outcome.failed(error))
+        call.pause()
+    assert seen == [(1, errors[0], 2.0), (2, errors[1], 5.0)]
+
+
+def test_one_error_that_ends_several_calls_is_not_noted_twice() -> None:
+    world = World("a", attempts=1)
+    for _ in range(3):
+        error = world.ask().raises(ConnectionError, Outcome.failed(REFUSED_FOR_EVER))
+    assert error.__notes__ == ["attempt 1 on a: refused after 0.0 s"]
 
 
 def test_a_policy_of_one_attempt_still_lets_endpoints_recover() -> None:
