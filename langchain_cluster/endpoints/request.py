@@ -1,0 +1,55 @@
+"""From a question and what the call was told to the `Request` that plans see."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from langchain_cluster.endpoints.caller import Question
+from langchain_cluster.endpoints.fingerprint import CacheKeys, fingerprint, sampled
+from langchain_cluster.endpoints.settings import SCOPE, CallSettings
+from langchain_cluster.model.call import Request
+from langchain_cluster.model.policy import Policy
+
+_FOR_TRACES = frozenset({SCOPE, "ls_structured_output_format", "structured_output_format"})
+_NOTHING: frozenset[str] = frozenset()
+
+
+class Asked(Protocol):
+    """The part of a cluster that matters here."""
+
+    keys: CacheKeys | None
+
+
+def arguments_of(given: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments endpoints are given: the call's, and the model's own where the call has none."""
+    arguments = {name: value for name, value in given.items() if name not in _FOR_TRACES}
+    return {**own, **arguments} if own else arguments
+
+
+def request_of(
+    question: Question, settings: CallSettings, agent: str | None, policy: Policy, cluster: Asked
+) -> Request:
+    """A `Request`, with a fingerprint if its answer may be cached."""
+    arguments, needs = question.arguments, _NOTHING
+    if arguments:
+        wanted = ("tools", "tools"), ("response_format", "structured_output")
+        needs = frozenset(need for name, need in wanted if arguments.get(name))
+    digest = None
+    if cluster.keys is not None and policy.cache is not False:
+        # Sampling asks for variety: only who asks for the cache as well gets the same answer again.
+        asked = "cache" in policy.model_fields_set
+        if asked or not sampled(arguments, warm=cluster.keys.warm):
+            digest = fingerprint(question.messages, question.stop, arguments, tenant=settings.tenant)
+    return Request(
+        settings.key,
+        tags=settings.tags,
+        zone=settings.zone,
+        tier=settings.tier,
+        tenant=settings.tenant,
+        agent=agent,
+        priority=settings.priority,
+        needs=needs,
+        payload=question,
+        fingerprint=digest,
+    )
