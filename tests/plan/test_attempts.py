@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -633,25 +635,25 @@ def test_where_everybody_is_full_it_waits_for_a_place() -> None:
 
 def test_waiting_for_a_place_ends_with_the_calls_time() -> None:
     world = World(Endpoint("a", capacity=Capacity(max_connections=1)), timeout=1.5)
-    world.ask()
-    second = world.ask()
+    first, second = world.ask(), world.ask()
     world.clock.advance(1.0)
     second.send(None)
     assert isinstance(second.now, Wait)
     assert second.now.until == 1001.5
     world.clock.advance(0.5)
     assert second.raises(DeadlineExceeded).attempts == ()
+    first.leave()
 
 
 def test_without_a_deadline_it_looks_for_a_place_again_and_again() -> None:
     world = World(Endpoint("a", capacity=Capacity(max_connections=1)), timeout=None)
-    world.ask()
-    second = world.ask()
+    first, second = world.ask(), world.ask()
     for round in range(5):
         assert isinstance(second.now, Wait)
         assert second.now.until == 1001.0 + round
         world.clock.advance(1.0)
         second.send(None)
+    first.leave()
 
 
 def test_a_wait_strategy_is_told_the_attempt_the_error_and_the_time_since_the_start() -> None:
