@@ -60,10 +60,13 @@ def _parse(raw: bytes) -> ChatResult:
     fields, info = read
     if set(fields) - set(_FIELDS):
         raise ValueError("not an answer")
-    if fields.get("usage_metadata") is not None:
-        # As LangChain's own cache does: the tokens are told, and that they cost nothing this time.
-        fields["usage_metadata"]["total_cost"] = 0
-    message = AIMessage(**{name: value for name, value in fields.items() if value is not None})
+    try:
+        if fields.get("usage_metadata") is not None:
+            # As LangChain's own cache does: the tokens are told, and that they cost nothing this time.
+            fields["usage_metadata"]["total_cost"] = 0
+        message = AIMessage(**{name: value for name, value in fields.items() if value is not None})
+    except (TypeError, AttributeError) as error:  # pydantic's own refusal is a ValueError already
+        raise ValueError("not an answer") from error
     return ChatResult(generations=[ChatGeneration(message=message, generation_info=info or None)])
 
 
