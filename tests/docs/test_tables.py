@@ -105,7 +105,10 @@ def test_constants_have_the_value_the_page_gives(page: Path) -> None:
 
 
 def test_the_balancers_are_all_there() -> None:
-    assert sorted(column(DOCS / "balancing.md", "balancers")) == sorted(BALANCERS)
+    told = column(DOCS / "balancing.md", "balancers")
+    assert sorted(told) == sorted(BALANCERS)
+    kinds = {f"langchain_cluster.balancer.{kind.__name__}" for kind in BALANCERS.values()}
+    assert kinds <= set(column(DOCS / "api.md", "other names"))
 
 
 def test_the_events_are_all_there_with_their_fields() -> None:
