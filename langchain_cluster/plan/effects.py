@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from langchain_cluster.model.call import Attempt, Outcome
-from langchain_cluster.model.endpoint import Roster
-from langchain_cluster.ports import Awaited, Discovery, Opened
+from langchain_cluster.model.endpoint import Endpoint, Roster
+from langchain_cluster.model.health import Health
+from langchain_cluster.ports import Awaited, Discovery, HealthCheck, Opened
 
 R = TypeVar("R")
 T = TypeVar("T")
@@ -98,7 +99,7 @@ class Fetch(Effect[Roster]):
 
 
 @dataclass(slots=True)
-class Probe(Effect["list[tuple[Endpoint, Health | BaseException]]"]):
+class Probe(Effect[list[tuple[Endpoint, Health | BaseException]]]):
     """Begin a check of each of `endpoints` and wait for none of them in particular.
 
     Answers what the checks begun so far have found since it was asked last, as soon as there is

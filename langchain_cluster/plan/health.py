@@ -86,7 +86,7 @@ def limit_of(check: HealthCheck | None, policy: HealthPolicy) -> float:
 class _Line:
     """One endpoint's place in the rota."""
 
-    __slots__ = ("at", "asked", "due", "late", "member", "streak")
+    __slots__ = ("asked", "at", "due", "late", "member", "streak")
 
     def __init__(self, member: Member, due: float) -> None:
         self.member = member
