@@ -8,13 +8,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Generator, Iterable, Mapping, Sequence
 from contextlib import aclosing
+from random import Random
 from threading import Lock
 from types import TracebackType
 from typing import Any, Self
 
+from langchain_cluster.drive.background import Background
 from langchain_cluster.drive.blocking import BlockingDriver
 from langchain_cluster.drive.clock import SystemClock
-from langchain_cluster.drive.follow import Followers
+from langchain_cluster.drive.follow import GRACE, Followers
 from langchain_cluster.drive.tally import Tally
 from langchain_cluster.drive.tasks import TaskDriver
 from langchain_cluster.drive.workers import Workers
@@ -117,6 +119,7 @@ class Cluster:
         self._budgets: dict[float, RetryBudget] = {}
         self._followers = Followers(self._fixed, self._sources, self.pool.replace, seed)
         self._model_name: tuple[Any, str] = (None, "")
+        self._checking: Background | None = None
         self._tally = Tally()
         self._lock = Lock()
         self.running = False
@@ -252,6 +255,9 @@ class Cluster:
         with self._lock:
             if not self.running:
                 self._followers.start()
+                if self.health is not None:
+                    plan = self.health.plan(self.pool, self.clock.now, Random(self._seed))
+                    self._checking = Background(plan, "langchain-cluster-health")
                 self._tally.open()
                 self.running = True
         return self
@@ -273,6 +279,9 @@ class Cluster:
         """
         with self._lock:
             self._followers.stop()
+            if self.health is not None and self._checking is not None:
+                self._checking.stop(GRACE)
+                self.health.close()
             drained = self._tally.drain(self.drain_timeout if drain_timeout is None else drain_timeout)
             self._workers.close()
             if self.cache is not None:
