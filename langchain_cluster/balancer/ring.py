@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Collection, Iterator, Sequence
+from functools import lru_cache
 from math import log2
 from operator import attrgetter
 from struct import Struct
@@ -36,7 +37,8 @@ def digest(text: str, seed: int = 0) -> int:
     return xxh3_64_intdigest(text.encode("utf-8", "surrogatepass"), seed)
 
 
-def points(id: str, count: int) -> list[float]:
+@lru_cache(maxsize=2048)
+def points(id: str, count: int) -> Sequence[float]:
     """The first `count` places of an endpoint on the ring, each in [0, 1)."""
     found: list[int] = []
     for n in range((count + 1) // 2):
@@ -67,12 +69,13 @@ class Ring:
             count = max(1, round(scale * member.weight))
             owners |= dict.fromkeys(points(member.endpoint.id, count), member)
         self._places = sorted(owners)
-        self._order = [owners[place] for place in self._places]
+        self._order = list(map(owners.__getitem__, self._places))
         self.slots: list[Any] = []
         before = -1
-        for place, owner in _by_slot(self._places, self._order):
-            self.slots += [owner] * (place - before)
-            before = place
+        for slot, owner in zip([int(place * SLOTS) for place in self._places], self._order, strict=True):
+            if slot != before:  # the slots that begin after the last place and not after this one
+                self.slots += [owner] * (slot - before)
+                before = slot
         self.slots += [self._order[0]] * (SLOTS - 1 - before)
 
     def walk(self, bits: int) -> Iterator[Any]:
@@ -119,11 +122,6 @@ class Ring:
                     return member
                 asked.add(member)
         return least_busy(self.members if among is None else among, bits)
-
-
-def _by_slot(places: Sequence[float], owners: Sequence[Any]) -> Iterator[tuple[int, Any]]:
-    """(the last slot that begins before or at the place, its owner) along the ring."""
-    return zip([int(place * SLOTS) for place in places], owners, strict=True)
 
 
 def least_busy(members: Collection[Any], bits: int) -> Any:
