@@ -45,6 +45,11 @@ def test_all_are_cluster_errors(error: ClusterError) -> None:
     assert isinstance(error, ClusterError)
 
 
+def test_a_deadline_that_is_over_is_not_given_again() -> None:
+    assert issubclass(DeadlineExceeded, ModelError)
+    assert DeadlineExceeded.is_retryable is False
+
+
 @pytest.mark.parametrize("kind", [NoEndpointAvailable, ClusterExhausted])
 def test_what_was_retried_here_is_not_retried_above(kind: type[ClusterError]) -> None:
     """LangChain's middleware retries a retryable ModelError, LangGraph whatever is no RuntimeError."""

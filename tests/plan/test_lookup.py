@@ -158,6 +158,7 @@ def test_the_answer_of_an_endpoint_that_has_left_is_not_stored() -> None:
     world.pool.remove("a")
     call.send(HI)
     assert call.answer is not None
+    assert world.cache_failures == []
 
 
 def test_leaving_during_a_lookup_or_a_store_is_leaving() -> None:
