@@ -191,5 +191,5 @@ def test_turns_of_two_sets_that_alternate_do_not_shift_each_other() -> None:
     counts: Counter[Any] = Counter()
     for _ in range(50):
         for group in (ours, theirs):
-            counts[balancer.pick(tuple(list(group)), Request(), 0.0, rng)] += 1
+            counts[balancer.pick((*group,), Request(), 0.0, rng)] += 1
     assert set(counts.values()) == {25}

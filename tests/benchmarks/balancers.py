@@ -19,6 +19,9 @@ import argparse
 import json
 import timeit
 from collections.abc import Callable
+from functools import partial
+from importlib import import_module
+from importlib.util import find_spec
 from random import Random
 from typing import Any
 
@@ -49,12 +52,14 @@ class Uhashring:
     name = "uhashring"
 
     def __init__(self, candidates: Any) -> None:
-        from uhashring import HashRing
-
-        self.ring = HashRing([member.endpoint.id for member in candidates])
+        self.ring = import_module("uhashring").HashRing([member.endpoint.id for member in candidates])
 
     def pick(self, candidates: Any, request: Any, now: float, rng: Random) -> Any:
         return self.ring.get_node(request.key)
+
+
+def made(name: str, candidates: Any) -> Any:
+    return BALANCERS[name]()
 
 
 def members(n: int, in_flight: int) -> Any:
@@ -67,7 +72,8 @@ def members(n: int, in_flight: int) -> Any:
 
 def subjects(with_uhashring: bool) -> dict[str, Callable[[Any], Any]]:
     found: dict[str, Callable[[Any], Any]] = {"empty call": lambda _: Nothing()}
-    found |= {name: lambda _, kind=kind: kind() for name, kind in BALANCERS.items()}
+    for name in BALANCERS:
+        found[name] = partial(made, name)
     found["naive scan"] = lambda _: Scan()
     if with_uhashring:
         found["uhashring"] = Uhashring
@@ -96,9 +102,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=0.05, help="seconds per round")
     parser.add_argument("--in-flight", type=int, default=0, help="calls in flight on every endpoint")
     args = parser.parse_args()
-    try:
-        import uhashring  # noqa: F401
-    except ImportError:
+    if find_spec("uhashring") is None:
         print("uhashring is not installed: left out", file=sys.stderr)
         kinds = subjects(False)
     else:
