@@ -11,6 +11,7 @@ import gc
 import os
 import random
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -21,7 +22,7 @@ import pytest
 from langchain_anthropic import ChatAnthropic
 from langchain_openai import ChatOpenAI
 
-from langchain_cluster import BreakerPolicy, ClusteredLLM, Endpoint, Policy
+from langchain_cluster import BreakerPolicy, ClusteredLLM, Endpoint, Policy, StreamInterrupted
 from langchain_cluster.cache import MemoryCache
 from langchain_cluster.guard.breaker import BreakerState
 from langchain_cluster.testing import ScriptedModel, SimulatedServer, faults
@@ -505,3 +506,35 @@ async def no_tasks_but(tasks: Callable[[], set[Any]]) -> bool:
             return True
         await asyncio.sleep(0.01)
     return False
+
+
+@pytest.mark.parametrize(
+    "way", [by_aclose, by_exception, by_timeout, by_cancel], ids=lambda way: way.__name__
+)
+async def test_no_generator_is_left_to_the_garbage_collector(way: Any) -> None:
+    # Collected, it would be closed some time later, on another task, and hold its lease until then.
+    collected: list[str] = []
+    hooks = sys.get_asyncgen_hooks()
+
+    def finalize(generator: Any) -> None:
+        collected.append(generator.__qualname__)
+        hooks.finalizer(generator)
+
+    endings = [0.2, ConnectionError("broke"), " four", " five"]
+    llms = [ClusteredLLM([Endpoint("e", ScriptedModel(["one", " two", " three", end]))]) for end in endings]
+    sys.set_asyncgen_hooks(finalizer=finalize)
+    try:
+        for llm in llms:
+            for point in (0.1, 0.3, 0.9):
+                try:
+                    await way(llm.astream("hello"), point)
+                except StreamInterrupted:
+                    pass
+                assert llm.cluster.in_flight == 0, "at once, not a turn of the loop later"
+        gc.collect()
+    finally:
+        sys.set_asyncgen_hooks(finalizer=hooks.finalizer)
+    for llm in llms:
+        assert [member.in_flight for member in llm.cluster.pool] == [0]
+    # LangChain lets go of `_astream` without closing it; what that holds is closed by the face.
+    assert set(collected) <= {"ClusteredLLM._astream"}
