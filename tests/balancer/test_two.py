@@ -50,3 +50,14 @@ def test_of_few_each_is_first_as_often_as_any_other(n: int) -> None:
     rng = Random(5)
     counts = Counter(two_of(range(n), rng)[0] for _ in range(6_000))
     assert all(6_000 / n * 0.93 <= count <= 6_000 / n * 1.07 for count in counts.values())
+
+
+def test_of_three_every_order_is_as_likely_as_any_other() -> None:
+    rng = Random(5)
+    counts = Counter(tuple(two_of("abc", rng)) for _ in range(12_000))
+    assert len(counts) == 6
+    assert all(1_850 <= count <= 2_150 for count in counts.values())
+
+
+def test_few_are_three() -> None:
+    assert FEW == 3

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import FrozenInstanceError
+from inspect import Parameter, signature
 from types import MappingProxyType
 from typing import Any
 
@@ -175,6 +177,39 @@ def test_numbers_may_be_left_out_or_be_nought() -> None:
     assert Capacity(max_connections=0).max_connections == 0
     assert Load(qps=0.0, cpu_percent=None).cpu_percent is None
     assert Price(cached_input=None).cached_input is None
+
+
+def test_all_but_the_id_and_the_model_are_given_by_name() -> None:
+    with pytest.raises(TypeError, match="positional"):
+        Endpoint("a", None, "http://h")  # type: ignore[misc]
+    for name in (
+        "weight",
+        "zone",
+        "tier",
+        "roles",
+        "tags",
+        "metadata",
+        "capacity",
+        "price",
+        "priority",
+        "quota_group",
+        "identity",
+        "context_window",
+        "capabilities",
+        "url",
+    ):
+        assert signature(Endpoint).parameters[name].kind is Parameter.KEYWORD_ONLY
+
+
+@pytest.mark.parametrize("value", [Capacity(), Load(), Price(), Endpoint("a"), Roster(())])
+def test_values_cannot_be_changed(value: Any) -> None:
+    with pytest.raises(FrozenInstanceError):
+        setattr(value, next(iter(signature(type(value)).parameters)), 5)
+    assert not hasattr(value, "__dict__")
+
+
+def test_nothing_costs_anything_unless_it_is_said() -> None:
+    assert (Price().input, Price().output, Price().cached_input) == (0.0, 0.0, None)
 
 
 def test_statuses_and_roles_are_the_promised_ones() -> None:

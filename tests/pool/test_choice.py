@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 import pytest
@@ -155,6 +156,21 @@ def test_a_later_level_is_asked_only_when_the_ones_before_cannot_be() -> None:
     assert watched.asked() == {"standby"}
     watched.pool.drain("standby")
     assert watched.asked() == {"last"}
+
+
+def test_a_level_that_is_half_well_keeps_seven_tenths_of_its_traffic() -> None:
+    """140 % of what is well, as in Envoy; the rest goes to the next level."""
+    watched = Watched("a", "b", Endpoint("standby", priority=1))
+    watched.break_("a")
+    got = Counter(watched.pool.acquire().endpoint.id for _ in range(4_000))
+    assert set(got) == {"b", "standby"}
+    assert got["b"] / 4_000 == pytest.approx(0.7, abs=0.02)
+
+
+def test_a_level_of_which_three_quarters_are_well_keeps_all_of_it() -> None:
+    watched = Watched(*"abcd", Endpoint("standby", priority=1))
+    watched.break_("a")
+    assert watched.asked(400) == {"b", "c", "d"}
 
 
 def test_a_retry_goes_to_the_next_level_when_the_first_was_asked() -> None:
