@@ -41,7 +41,7 @@ class Gauges:
         return Load(
             connections=_whole(running),
             queued=_whole(waiting),
-            gpu_cache_percent=min(100.0, 100.0 * max(ratios)) if ratios else None,
+            gpu_cache_percent=round(min(100.0, 100.0 * max(ratios)), 3) if ratios else None,
         )
 
 

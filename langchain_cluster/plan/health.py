@@ -86,12 +86,13 @@ def limit_of(check: HealthCheck | None, policy: HealthPolicy) -> float:
 class _Line:
     """One endpoint's place in the rota."""
 
-    __slots__ = ("asked", "at", "due", "late", "member", "streak")
+    __slots__ = ("asked", "at", "due", "late", "member", "streak", "timer")
 
     def __init__(self, member: Member, due: float) -> None:
         self.member = member
         self.due = due  # when it is to be checked next
-        self.at = due  # of its timer
+        self.at = due  # when its timer goes off
+        self.timer = 0  # which of the timers is its own: the others have been replaced
         self.asked: Endpoint | None = None  # a check of it is under way
         self.late = 0  # how often that check was counted as failed because it took too long
         self.streak = 0  # findings in a row: above 0 good ones, below 0 bad ones
@@ -138,8 +139,8 @@ class Rota:
                 self._under_way -= 1
 
     def _set(self, line: _Line, at: float) -> None:
-        line.at = at
         self._count += 1
+        line.at, line.timer = at, self._count
         heappush(self._timers, (at, self._count, line))
 
     def _here(self, line: _Line) -> bool:
@@ -149,8 +150,8 @@ class Rota:
         """Lines whose timer has gone off."""
         rung = []
         while self._timers and self._timers[0][0] <= now:
-            at, _, line = heappop(self._timers)
-            if at == line.at and self._here(line):
+            _, timer, line = heappop(self._timers)
+            if timer == line.timer and self._here(line):
                 rung.append(line)
         return rung
 
