@@ -34,7 +34,9 @@ from langchain_cluster.model.endpoint import Endpoint
 from langchain_cluster.model.policy import Policy
 from langchain_cluster.model.strict import explain
 
-_OWN_OPTIONS = ("balancer", "discovery", "agents", "breaker", "drain_timeout", "clock", "seed", "tracing")
+_OWN_OPTIONS = (
+    "agents", "balancer", "breaker", "clock", "discovery", "drain_timeout", "health", "seed", "tracing",
+)  # fmt: skip
 
 
 class ClusteredLLM(BaseChatModel):
@@ -49,7 +51,7 @@ class ClusteredLLM(BaseChatModel):
         timeout: seconds; short for `policy.timeout`. max_retries: short for `policy.attempts - 1`.
         api_key: taken, since every chat model has one, and not used: it warns.
         agent: whose view this is; see `for_agent`.
-        **options: `balancer`, `discovery`, `agents`, `breaker`, `drain_timeout`, `clock`, `seed`,
+        **options: `balancer`, `discovery`, `agents`, `breaker`, `health`, `drain_timeout`, `clock`, `seed`,
             `tracing` of `Cluster`, and what every chat model takes (`callbacks`, `tags`, ...).
 
     Raises:
