@@ -186,6 +186,13 @@ def test_the_public_names_are_all_there() -> None:
     assert sorted(told) == sorted(langchain_cluster.__all__)
 
 
+def test_a_clustered_llm_takes_every_argument_of_a_cluster() -> None:
+    from langchain_cluster import llm
+
+    own = set(inspect.signature(llm.ClusteredLLM.__init__).parameters) | set(llm._OWN_OPTIONS)
+    assert set(column(DOCS / "api.md", "defaults: Cluster")) <= own
+
+
 def test_other_names_of_the_api_page_can_be_imported() -> None:
     for row in table(DOCS / "api.md", "other names"):
         module, _, name = row[0].strip("`").rpartition(".")
