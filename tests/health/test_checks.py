@@ -59,6 +59,13 @@ def server() -> Iterator[SimulatedServer]:
 
 
 @pytest.fixture
+def quiet() -> Iterator[SimulatedServer]:
+    """A server nobody else is connected to."""
+    with SimulatedServer() as server:
+        yield server
+
+
+@pytest.fixture
 def endpoint(server: SimulatedServer) -> Iterator[Endpoint]:
     yield Endpoint("gpu-1", url=server.openai_url("gpu-1"))
     server.heal()
@@ -183,38 +190,35 @@ def test_an_http_check_that_cannot_be_meant_is_refused(wrong: dict[str, Any]) ->
         HttpCheck(**wrong)
 
 
-def test_a_connection_is_kept_for_the_next_check_and_closed_at_the_end(server: SimulatedServer) -> None:
-    before = server.connections
-    check, endpoint = HttpCheck(), Endpoint("x", url=server.url)
+def test_a_connection_is_kept_for_the_next_check_and_closed_at_the_end(quiet: SimulatedServer) -> None:
+    check, endpoint = HttpCheck(), Endpoint("x", url=quiet.url)
     for _ in range(5):
         assert check.check(endpoint).ok
-    assert server.connections == before + 1
+    assert quiet.connections == 1
     check.close()
-    assert server.wait_until(lambda: server.connections == before)
+    assert quiet.wait_until(lambda: quiet.connections == 0)
     assert check.check(endpoint).ok  # and it opens again for whoever asks
     check.close()
 
 
 def test_the_client_of_an_endpoint_that_is_not_asked_any_more_is_closed(
-    server: SimulatedServer, monkeypatch: pytest.MonkeyPatch
+    quiet: SimulatedServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    before = server.connections
     check = HttpCheck()
-    check.check(Endpoint("gone", url=f"{server.url}/gone"))
+    check.check(Endpoint("gone", url=f"{quiet.url}/gone"))
     monkeypatch.setattr("langchain_cluster.health.http.IDLE", 0.01)
     time.sleep(0.02)
-    check.check(Endpoint("here", url=f"{server.url}/here"))
-    assert server.wait_until(lambda: server.connections == before + 1)
+    check.check(Endpoint("here", url=f"{quiet.url}/here"))
+    assert quiet.wait_until(lambda: quiet.connections == 1)
     check.close()
-    assert server.wait_until(lambda: server.connections == before)
+    assert quiet.wait_until(lambda: quiet.connections == 0)
 
 
-async def test_awaited_checks_leave_nothing_open_and_belong_to_no_loop(server: SimulatedServer) -> None:
-    before = server.connections
-    check, endpoint = HttpCheck(), Endpoint("x", url=server.url)
+async def test_awaited_checks_leave_nothing_open_and_belong_to_no_loop(quiet: SimulatedServer) -> None:
+    check, endpoint = HttpCheck(), Endpoint("x", url=quiet.url)
     assert (await check.acheck(endpoint)).ok
     assert (await asyncio.to_thread(lambda: asyncio.run(check.acheck(endpoint)))).ok
-    assert await asyncio.to_thread(server.wait_until, lambda: server.connections == before)
+    assert await asyncio.to_thread(quiet.wait_until, lambda: quiet.connections == 0)
 
 
 # -- TCP --------------------------------------------------------------------------------------------
