@@ -18,11 +18,15 @@ class Flight:
         raw: the encoded answer, None when there is none to share.
         error: what the leader's call failed with, None when it did not fail or was abandoned.
         streaming: whether the leader hands its answer out bit by bit, at its consumer's pace.
+        terms: on what terms the leader asks (its policy): its error is another's only on the same terms.
+        abandoned: whether the leader left before it knew: somebody else is to lead.
     """
 
-    __slots__ = ("_lock", "_waiting", "error", "landed", "raw", "streaming")
+    __slots__ = ("_lock", "_waiting", "abandoned", "error", "landed", "raw", "streaming", "terms")
 
-    def __init__(self, *, streaming: bool) -> None:
+    def __init__(self, *, streaming: bool, terms: object = None) -> None:
+        self.terms = terms
+        self.abandoned = False
         self.landed = False
         self.raw: bytes | None = None
         self.error: BaseException | None = None
@@ -44,10 +48,10 @@ class Flight:
             if tell in self._waiting:
                 self._waiting.remove(tell)
 
-    def land(self, raw: bytes | None, error: BaseException | None) -> None:
+    def land(self, raw: bytes | None, error: BaseException | None, *, abandoned: bool = False) -> None:
         """The leader is done; everybody is told."""
         with self._lock:
-            self.raw, self.error, self.landed = raw, error, True
+            self.raw, self.error, self.abandoned, self.landed = raw, error, abandoned, True
             waiting, self._waiting = self._waiting, []
         for tell in waiting:
             tell()
@@ -62,21 +66,29 @@ class Flights:
         self._lock = Lock()
         self._under_way: dict[str, Flight] = {}
 
-    def join(self, key: str, *, streaming: bool = False) -> tuple[Flight, bool]:
+    def join(self, key: str, *, streaming: bool = False, terms: object = None) -> tuple[Flight, bool]:
         """(the flight, whether the caller leads it). A leader must call `land`, whatever happens."""
         with self._lock:
             flight = self._under_way.get(key)
             if flight is not None:
                 return flight, False
-            flight = self._under_way[key] = Flight(streaming=streaming)
+            flight = self._under_way[key] = Flight(streaming=streaming, terms=terms)
             return flight, True
 
-    def land(self, key: str, flight: Flight, *, raw: bytes | None, error: BaseException | None) -> None:
-        """The leader's call has ended: with an answer to share, with an error, or abandoned (neither)."""
+    def land(
+        self,
+        key: str,
+        flight: Flight,
+        *,
+        raw: bytes | None,
+        error: BaseException | None,
+        abandoned: bool = False,
+    ) -> None:
+        """The leader's call has ended: with an answer to share or to keep, with an error, or abandoned."""
         with self._lock:
             if self._under_way.get(key) is flight:
                 del self._under_way[key]
-        flight.land(raw, error)
+        flight.land(raw, error, abandoned=abandoned)
 
     def __len__(self) -> int:
         return len(self._under_way)

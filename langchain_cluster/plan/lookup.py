@@ -29,17 +29,28 @@ def with_cache(request: Request, cx: Context, started: float, ask: Ask, *, strea
         answer = yield from ask(request, cx, started, "miss")
         yield from store(request, answer, cx)
         return answer
-    flight, leads = cx.flights.join(keys[0], streaming=streaming)
-    if leads:
-        return (yield from lead(request, cx, started, ask, keys[0], flight))
-    yield from Wait(flight, patience(flight, cx, started))
-    shared = share(flight, cx, started)
-    if shared is not None:
-        return shared
-    # The leader left, was not to be shared or takes too long: go on alone.
+    key = flight_key(request, keys)
+    while True:
+        flight, leads = cx.flights.join(key, streaming=streaming, terms=cx.policy)
+        if leads:
+            return (yield from lead(request, cx, started, ask, key, flight))
+        yield from Wait(flight, patience(flight, cx, started))
+        shared = share(flight, cx, started)
+        if shared is not None:
+            return shared
+        if not flight.abandoned:
+            break  # not an answer to share, an error on other terms, or it takes too long: go on alone
     answer = yield from ask(request, cx, started, "miss")
     yield from store(request, answer, cx)
     return answer
+
+
+def flight_key(request: Request, keys: tuple[str, ...]) -> str:
+    """Calls with this key may be answered by one another's endpoints."""
+    key = "|".join(keys)
+    if request.particular or request.zone is not None:
+        key += repr((request.tier, sorted(request.tags), request.model, sorted(request.needs), request.zone))
+    return key
 
 
 def look_up(keys: tuple[str, ...], cx: Context, started: float) -> Plan[Answer | None]:
@@ -59,6 +70,7 @@ def lead(request: Request, cx: Context, started: float, ask: Ask, key: str, flig
     """Ask, and tell whoever joined how it ended, even if it did not."""
     raw: bytes | None = None
     error: BaseException | None = None
+    answer: Answer | None = None
     try:
         answer = yield from ask(request, cx, started, "miss")
         raw = yield from store(request, answer, cx)
@@ -69,12 +81,13 @@ def lead(request: Request, cx: Context, started: float, ask: Ask, key: str, flig
         error = failure
         raise
     finally:
-        cx.flights.land(key, flight, raw=raw, error=error)  # type: ignore[union-attr]
+        left = answer is None and error is None
+        cx.flights.land(key, flight, raw=raw, error=error, abandoned=left)  # type: ignore[union-attr]
 
 
 def share(flight: Flight, cx: Context, started: float) -> Answer | None:
-    """The leader's answer, a copy of its own for everybody; raises the leader's error."""
-    if flight.error is not None:
+    """The leader's answer, a copy of its own for everybody; raises its error if it asked on our terms."""
+    if flight.error is not None and flight.terms == cx.policy:
         raise flight.error
     if flight.raw is None:
         return None

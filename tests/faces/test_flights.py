@@ -1,0 +1,64 @@
+"""Identical calls in flight: who leads, who leaves, and on whose terms an error is shared."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from langchain_cluster import ClusteredLLM, Endpoint
+from langchain_cluster.testing import ScriptedModel
+
+
+def cluster(*models: ScriptedModel) -> ClusteredLLM:
+    endpoints = [Endpoint(f"e{n}", model, identity="m", priority=n) for n, model in enumerate(models)]
+    return ClusteredLLM(endpoints, cache=True, seed=1)
+
+
+def told(**settings: Any) -> Any:
+    return {"configurable": {"cluster": settings}}
+
+
+async def test_when_the_leader_leaves_one_of_the_others_leads() -> None:
+    model = ScriptedModel("ok", delay=0.05)
+    llm = cluster(model)
+    leader = asyncio.create_task(llm.ainvoke("q"))
+    await asyncio.sleep(0.01)
+    followers = [asyncio.create_task(llm.ainvoke("q")) for _ in range(20)]
+    await asyncio.sleep(0.01)
+    leader.cancel()
+    answers = await asyncio.gather(*followers)
+    assert {answer.content for answer in answers} == {"ok"}
+    assert model.calls == 2  # the leader's, and the one of whoever led next
+
+
+async def test_an_error_is_not_shared_with_who_asks_on_other_terms() -> None:
+    llm = cluster(ScriptedModel([0.05, ConnectionError("down")]), ScriptedModel("ok"))
+    impatient = asyncio.create_task(llm.ainvoke("q", told(policy={"attempts": 1})))
+    await asyncio.sleep(0.01)
+    answer = await llm.ainvoke("q")
+    assert answer.content == "ok"
+    with pytest.raises(ConnectionError):
+        await impatient
+
+
+async def test_an_error_is_shared_by_who_asks_on_the_same_terms() -> None:
+    model = ScriptedModel([0.05, ValueError("no")])
+    llm = cluster(model)
+    outcomes = await asyncio.gather(
+        *(llm.ainvoke("q", told(policy={"attempts": 1})) for _ in range(5)), return_exceptions=True
+    )
+    assert all(isinstance(outcome, ValueError) for outcome in outcomes)
+    assert model.calls <= 5
+
+
+async def test_who_may_only_be_answered_elsewhere_does_not_join() -> None:
+    eu, us = ScriptedModel("eu", delay=0.03), ScriptedModel("us", delay=0.03)
+    endpoints = [
+        Endpoint("eu", eu, tags=frozenset({"eu"}), identity="m"),
+        Endpoint("us", us, tags=frozenset({"us"}), identity="m"),
+    ]
+    llm = ClusteredLLM(endpoints, cache=True, seed=1)
+    answers = await asyncio.gather(llm.ainvoke("q", told(tags=["eu"])), llm.ainvoke("q", told(tags=["us"])))
+    assert [answer.content for answer in answers] == ["eu", "us"]
