@@ -7,6 +7,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
 from langchain_core.globals import get_llm_cache, set_llm_cache
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import HumanMessage
@@ -331,6 +332,20 @@ async def test_a_model_that_must_stream_when_invoked(
         answer = await ask(llm, way, {"callbacks": [watcher]})
         assert "".join(watcher.tokens) == answer.text, "each token is told once"
     assert [seen.stream for seen in server.seen()] == [True, True, True]
+
+
+async def test_whoever_hands_a_run_manager_in_is_told_each_token_once(
+    llm: ClusteredLLM, says: Callable[[Any], None]
+) -> None:
+    """LangChain itself tells the tokens, and hands none in; a model around this one may."""
+    says(SAID)
+    given: dict[str, Any] = {"run_id": uuid4(), "inheritable_handlers": []}
+    ours, awaited = Watcher(), Watcher()
+    list(llm._stream([HumanMessage("hi")], run_manager=CallbackManagerForLLMRun(handlers=[ours], **given)))
+    manager = AsyncCallbackManagerForLLMRun(handlers=[awaited], **given)
+    [chunk async for chunk in llm._astream([HumanMessage("hi")], run_manager=manager)]
+    for watcher in (ours, awaited):
+        assert [token for token in watcher.tokens if token] == WORDS
 
 
 async def test_a_model_that_must_not_stream(endpoints: list[Endpoint], server: SimulatedServer) -> None:
