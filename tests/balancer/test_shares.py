@@ -85,7 +85,7 @@ def test_nothing_depends_on_how_python_hashes() -> None:
         "print([sequence(name, 7) for name in sorted(BALANCERS)])"
     )
     said = set()
-    for seed in ("0", "1", "4242"):
+    for seed in ("0", "4242"):
         done = subprocess.run(
             [sys.executable, "-c", program],
             env=os.environ | {"PYTHONHASHSEED": seed, "PYTHONPATH": str(ROOT)},

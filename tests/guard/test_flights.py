@@ -94,6 +94,18 @@ def test_a_flight_knows_whether_its_leader_streams(streaming: bool) -> None:
     assert flights.join("k", streaming=not streaming)[0].streaming is streaming
 
 
+def test_a_flight_knows_its_leaders_terms_and_whether_it_was_abandoned() -> None:
+    flights = Flights()
+    flight, _ = flights.join("k", terms="mine")
+    assert flights.join("k", terms="others")[0].terms == "mine"
+    assert not flight.abandoned
+    flights.land("k", flight, raw=None, error=None, abandoned=True)
+    assert flight.abandoned
+    again, _ = flights.join("k")
+    flights.land("k", again, raw=None, error=None)
+    assert (again.abandoned, again.terms) == (False, None)
+
+
 def test_a_leader_that_says_nothing_of_it_does_not_stream() -> None:
     assert not Flights().join("k")[0].streaming
 

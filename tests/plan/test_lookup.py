@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from langchain_cluster.errors import ClusterExhausted, DeadlineExceeded
@@ -346,3 +348,61 @@ def test_each_of_them_tells_its_own_end() -> None:
     ends = [event for event in world.events if type(event).__name__ == "CallEnded"]
     assert [(end.attempts, end.error) for end in ends] == [(1, None), (0, None)]
     assert all(end.answer.value is None for end in ends)
+
+
+def test_of_the_followers_of_a_leader_that_left_one_leads_and_the_others_wait_for_it() -> None:
+    world = flying()
+    leader, one, other = (world.ask() for _ in range(3))
+    for call in (leader, one, other):
+        call.send(None)
+    leader.leave()
+    one.send(None)
+    other.send(None)
+    assert isinstance(one.now, Call)
+    assert isinstance(other.now, Wait)
+    assert world.in_flight == 1
+    one.send(HI)
+    one.send(None)
+    other.send(None)
+    assert other.answer is not None
+    assert other.answer.value == "hi"
+    assert world["a"].served == 1
+
+
+def test_an_error_is_shared_only_on_the_same_terms() -> None:
+    """Whoever tries more often is not failed by somebody who tried once."""
+    world = flying("a", attempts=1)
+    leader = world.ask()
+    leader.send(None)
+    world.cx = replace(world.cx, policy=world.cx.policy.but(attempts=5))
+    follower = world.ask()
+    follower.send(None)
+    leader.raises(ConnectionError, Outcome.failed(ConnectionError("reset")))
+    follower.send(None)
+    assert isinstance(follower.now, Call)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        Request(fingerprint="f", tier="smart"),
+        Request(fingerprint="f", tags=frozenset({"x"})),
+        Request(fingerprint="f", model="m"),
+        Request(fingerprint="f", needs=frozenset({"tools"})),
+        Request(fingerprint="f", zone="eu"),
+    ],
+    ids=["tier", "tags", "model", "needs", "zone"],
+)
+def test_who_may_not_be_answered_by_the_same_endpoints_does_not_join(other: Request) -> None:
+    world = flying(
+        "a",
+        Endpoint("b", tier="smart", tags={"x"}, metadata={"model": "m"}, zone="eu", capabilities={"tools"}),
+    )
+    leader = world.ask()
+    leader.send(None)
+    alone = world.ask(other)
+    alone.send(None)
+    assert isinstance(alone.now, Call)
+    joins = world.ask(other)
+    joins.send(None)
+    assert isinstance(joins.now, Wait)
