@@ -16,10 +16,11 @@ from langchain_cluster.errors import (
     StreamInterrupted,
 )
 from langchain_cluster.guard.breaker import BreakerState
-from langchain_cluster.model.call import Outcome, Request, Usage, Verdict
+from langchain_cluster.model.call import Answer, Outcome, Request, Usage, Verdict
 from langchain_cluster.model.endpoint import Capacity, Endpoint, EndpointStatus, Price
 from langchain_cluster.model.policy import BreakerPolicy
 from langchain_cluster.plan.attempts import LOOK_AGAIN, STALE_CONNECTIONS
+from langchain_cluster.plan.call import attempts_of
 from langchain_cluster.plan.effects import Call, Open, Relay, Sleep, Wait
 from tests.plan.stepping import World
 
@@ -822,6 +823,14 @@ def test_nobody_listening_is_told_nothing() -> None:
     call.send(Outcome.ok(value="hi"))
     assert call.answer is not None
     assert world.events == []
+
+
+def test_the_attempts_of_a_call_are_counted_by_how_it_ended() -> None:
+    noted = ValueError()
+    for note in ("attempt 1 on a: x", "attempt 2 on b: y", "no further attempt: z", "of mine"):
+        noted.add_note(note)
+    ends = [Answer("hi", "miss", attempts=4), ClusterExhausted(()), noted, ValueError(), None]
+    assert [attempts_of(end) for end in ends] == [4, 0, 2, 0, 0]
 
 
 # -- anything ----------------------------------------------------------------------------------------

@@ -274,6 +274,11 @@ def test_an_answer_that_is_not_whole_is_not_shared() -> None:
     leader.send(Outcome.ok(value="cut", storable=False))
     follower.send(None)
     assert isinstance(follower.now, Call)
+    follower.send(HI)
+    assert follower.now == Store("k@a", b"hi")
+    follower.send(None)
+    assert follower.answer is not None
+    assert follower.answer.source == "miss"
 
 
 @pytest.mark.parametrize(("streams", "share"), [(False, 0.9), (True, 0.5)])
