@@ -23,7 +23,7 @@ from langchain_cluster.llm import ClusteredLLM
 from langchain_cluster.model.call import Outcome, Request, Usage, Verdict
 from langchain_cluster.model.endpoint import Capacity, Endpoint, EndpointStatus, Load, Price, Role, Roster
 from langchain_cluster.model.filters import EndpointFilter
-from langchain_cluster.model.policy import BreakerPolicy, OutlierPolicy, Policy
+from langchain_cluster.model.policy import BreakerPolicy, OutlierPolicy, Policy, SlowStartPolicy
 from langchain_cluster.pool import Pool
 
 __all__ = [
@@ -51,6 +51,7 @@ __all__ = [
     "Request",
     "Role",
     "Roster",
+    "SlowStartPolicy",
     "StaticDiscovery",
     "StreamInterrupted",
     "Usage",

@@ -11,7 +11,7 @@ from contextlib import aclosing
 from random import Random
 from threading import Lock
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from langchain_cluster.drive.background import Background
 from langchain_cluster.drive.blocking import BlockingDriver
@@ -27,13 +27,12 @@ from langchain_cluster.endpoints.profile import common_model_name
 from langchain_cluster.errors import ConfigError
 from langchain_cluster.guard.budget import RetryBudget
 from langchain_cluster.guard.flights import Flights
-from langchain_cluster.health.periodic import Periodic
 from langchain_cluster.model.call import Answer, Request
 from langchain_cluster.model.endpoint import Endpoint
 from langchain_cluster.model.events import EndpointLeft
 from langchain_cluster.model.events import Event as ClusterEvent
 from langchain_cluster.model.health import HealthPolicy
-from langchain_cluster.model.policy import BreakerPolicy, Policy
+from langchain_cluster.model.policy import BreakerPolicy, OutlierPolicy, Policy, SlowStartPolicy
 from langchain_cluster.plan.call import complete, relay
 from langchain_cluster.plan.context import Context
 from langchain_cluster.plugins import make_balancer
@@ -41,6 +40,9 @@ from langchain_cluster.pool.pool import Pool
 from langchain_cluster.ports import Balancer, CacheStore, Clock, Discovery, HealthCheck, Tracing
 from langchain_cluster.telemetry.fanout import EventFanout
 from langchain_cluster.telemetry.spans import OtelTracing
+
+if TYPE_CHECKING:
+    from langchain_cluster.health.periodic import Periodic
 
 
 class Cluster:
@@ -54,6 +56,8 @@ class Cluster:
         policy: what a call may cost, unless its agent or the call itself says otherwise.
         agents: policy by agent name; a mapping is what differs from `policy`.
         breaker: each endpoint's circuit breaker; None for none.
+        outlier: when an endpoint that does worse than its peers is taken out; None for never.
+        slow_start: how an endpoint that joins later warms up; None for at once.
         health: how endpoints are checked: a policy, a check, or the name of one; None for not at all.
         drain_timeout: seconds `close` waits for calls in flight.
         clock, seed: time and chance, for tests.
@@ -73,6 +77,8 @@ class Cluster:
         policy: Policy | None = None,
         agents: Mapping[str, Policy | Mapping[str, Any]] | None = None,
         breaker: BreakerPolicy | None = BreakerPolicy(),  # noqa: B008  (frozen)
+        outlier: OutlierPolicy | None = None,
+        slow_start: SlowStartPolicy | float | None = None,
         health: HealthPolicy | HealthCheck | str | None = None,
         drain_timeout: float = 10.0,
         clock: Clock | None = None,
@@ -93,7 +99,12 @@ class Cluster:
         self.agents = {
             name: _a_policy(own, f"agents.{name}", base=self.policy) for name, own in (agents or {}).items()
         }
-        self.health = None if health is None else Periodic(health)
+        self.health: Periodic | None = None
+        if health is not None:
+            # Here, not above: it brings httpx, and httpx its command line. Who checks nothing needs neither.
+            from langchain_cluster.health.periodic import Periodic
+
+            self.health = Periodic(health)
         self.drain_timeout = drain_timeout
         self.clock: Clock = clock or SystemClock()
         self.events = EventFanout()
@@ -102,6 +113,8 @@ class Cluster:
             self._fixed,
             balancer=make_balancer(balancer) if isinstance(balancer, str) else balancer,
             breaker=breaker,
+            outlier=outlier,
+            slow_start=slow_start,
             clock=self.clock,
             seed=seed,
             emit=self._emit,

@@ -35,7 +35,8 @@ from langchain_cluster.model.policy import Policy
 from langchain_cluster.model.strict import explain
 
 _OWN_OPTIONS = (
-    "agents", "balancer", "breaker", "clock", "discovery", "drain_timeout", "health", "seed", "tracing",
+    "agents", "balancer", "breaker", "clock", "discovery", "drain_timeout", "health", "outlier", "seed",
+    "slow_start", "tracing",
 )  # fmt: skip
 
 

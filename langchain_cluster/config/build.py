@@ -27,6 +27,8 @@ def cluster_arguments(config: ClusterConfig) -> dict[str, Any]:
         "policy": config.policy.policy(),
         "agents": {agent: policy.policy() for agent, policy in config.agents.items()},
         "breaker": config.breaker,
+        "outlier": config.outlier,
+        "slow_start": config.slow_start,
         "drain_timeout": config.drain_timeout,
     }
 

@@ -11,7 +11,7 @@ from langchain_cluster.config.balancer import BalancerConfig
 from langchain_cluster.config.endpoint import EndpointConfig
 from langchain_cluster.config.policy import PolicyConfig
 from langchain_cluster.errors import ConfigError
-from langchain_cluster.model.policy import BreakerPolicy
+from langchain_cluster.model.policy import BreakerPolicy, OutlierPolicy, SlowStartPolicy
 from langchain_cluster.model.strict import Seconds, Strict
 
 
@@ -39,6 +39,8 @@ class ClusterConfig(Strict):
     endpoints: tuple[EndpointConfig, ...]
     balancer: Annotated[BalancerConfig, BeforeValidator(_kind)] = BalancerConfig()
     breaker: BreakerPolicy | None = BreakerPolicy()
+    outlier: OutlierPolicy | None = None
+    slow_start: SlowStartPolicy | None = None
     policy: PolicyConfig = PolicyConfig()
     agents: dict[str, PolicyConfig] = Field(
         default_factory=dict, description="agent name -> what differs from `policy` for it"

@@ -10,8 +10,10 @@ from langchain_cluster.endpoints.fingerprint import CacheKeys, fingerprint, samp
 from langchain_cluster.endpoints.settings import SCOPE, CallSettings
 from langchain_cluster.model.call import Request
 from langchain_cluster.model.policy import Policy
+from langchain_cluster.pool.pool import Pool
 
 _FOR_TRACES = frozenset({SCOPE, "ls_structured_output_format", "structured_output_format"})
+PREFIX = 4096  # characters
 _NOTHING: frozenset[str] = frozenset()
 
 
@@ -19,6 +21,7 @@ class Asked(Protocol):
     """The part of a cluster that matters here."""
 
     keys: CacheKeys | None
+    pool: Pool
 
 
 def arguments_of(given: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
@@ -52,4 +55,16 @@ def request_of(
         needs=needs,
         payload=question,
         fingerprint=digest,
+        prefix=prefix_of(question) if cluster.pool.balancer.name == "prefix_affinity" else None,
     )
+
+
+def prefix_of(question: Question) -> str:
+    """What the prompt begins with, for balancers that send a prompt where its beginning is cached."""
+    length, texts = 0, []
+    for message in question.messages:
+        texts.append(message.content if isinstance(message.content, str) else str(message.text))
+        length += len(texts[-1])
+        if length >= PREFIX:
+            break
+    return "\n".join(texts)[:PREFIX]

@@ -39,10 +39,6 @@ def test_no_provider_and_no_extra_is_imported() -> None:
     assert modules.isdisjoint(FOREIGN)
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="health/http.py imports httpx at once, and that its command line's rich and click",
-)
 def test_nor_what_httpx_has_for_its_command_line() -> None:
     for module in ("rich", "click", "pygments"):
         pytest.importorskip(module)
