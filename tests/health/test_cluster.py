@@ -156,13 +156,15 @@ def test_a_check_of_ones_own_may_raise_and_is_closed() -> None:
         def close(self) -> None:
             self.closed = True
 
-    own = Own()
-    cluster = Cluster(
-        [Endpoint(id, ScriptedModel("hi")) for id in "abc"], health=HealthPolicy(check=own, interval=0.05)
-    )
+    own, events = Own(), []
+    policy = HealthPolicy(check=own, interval=0.05)
+    cluster = Cluster([Endpoint(id, ScriptedModel("hi")) for id in "abc"], health=policy)
+    cluster.events.subscribe(events.append)
     with cluster:
         wait(lambda: not cluster.pool.get("b").healthy)
         assert cluster.pool.get("a").healthy
+        wait(lambda: events)
+    assert events[0].reason == "RuntimeError: no such page"
     assert own.closed
 
 

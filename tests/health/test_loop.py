@@ -190,6 +190,18 @@ def test_a_finding_about_somebody_who_left_is_dropped() -> None:
     assert loop.most <= 3
 
 
+def test_who_leaves_in_the_middle_of_a_check_leaves_its_place() -> None:
+    def answers(endpoint: Endpoint, now: float) -> Any:
+        return (Health(True), 1000.0) if endpoint.id == "a" else well(endpoint, now)
+
+    loop = Loop(answers, "a", "b", interval=1.0, jitter=0.0, timeout=500.0, concurrency=1)
+    loop.run(5.0)
+    assert loop.times("b") == []
+    loop.pool.remove("a")
+    loop.run(5.0)
+    assert len(loop.times("b")) >= 4
+
+
 # -- what it means ----------------------------------------------------------------------------------
 
 
@@ -359,6 +371,31 @@ def test_a_heartbeat_is_heard_beside_our_own_reports() -> None:
     beating(loop, 20, "a", "b")
     beating(loop, 12, "b")
     assert status(loop, "a") is EndpointStatus.OFFLINE
+
+
+def test_a_heartbeat_in_the_middle_of_a_check_is_heard() -> None:
+    def answers(endpoint: Endpoint, now: float) -> Any:
+        if endpoint.id == "a" and now < 20.0:
+            loop.pool.heartbeat("a")
+        return Health(True, load=Load(queued=0)), 0.01
+
+    loop = Loop(answers, heartbeat_timeout=10.0)
+    loop.run(25.0)
+    assert status(loop, "a") is EndpointStatus.ONLINE
+    loop.run(10.0)
+    assert status(loop, "a") is EndpointStatus.OFFLINE
+
+
+def test_what_was_done_to_one_that_was_replaced_is_not_undone_on_its_successor() -> None:
+    loop = Loop(well, "a", "b", check=None, heartbeat_timeout=5.0)
+    loop.run(1.0)
+    beating(loop, 1, "a", "b")
+    beating(loop, 8, "b")
+    assert status(loop, "a") is EndpointStatus.OFFLINE
+    loop.pool.replace([Endpoint("a", url="http://elsewhere"), Endpoint("b")])
+    loop.pool.set_status("a", EndpointStatus.OFFLINE)  # a person's doing
+    loop.run(20.0)  # now b is silent too
+    assert (status(loop, "a"), status(loop, "b")) == (EndpointStatus.OFFLINE, EndpointStatus.ONLINE)
 
 
 def test_a_replaced_endpoint_starts_anew() -> None:
