@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from langchain_cluster.balancer import PeakEwma
 from langchain_cluster.balancer.registry import BALANCERS
 from langchain_cluster.balancer.tables import (
     ALIKE,
@@ -193,3 +194,21 @@ def test_turns_of_two_sets_that_alternate_do_not_shift_each_other() -> None:
         for group in (ours, theirs):
             counts[balancer.pick((*group,), Request(), 0.0, rng)] += 1
     assert set(counts.values()) == {25}
+
+
+@given(
+    st.lists(
+        st.tuples(st.floats(0.01, 100), st.integers(0, 50), st.floats(-1e6, 1000)), min_size=2, max_size=2
+    ),
+    st.integers(0, 99),
+)
+def test_from_a_table_peak_ewma_decides_as_its_cost_says(
+    facts: list[tuple[float, int, float]], seed: int
+) -> None:
+    balancer, rng, now = PeakEwma(), Random(seed), 900.0
+    ewma, in_flight, at = ([fact[i] for fact in facts] for i in range(3))
+    pair = standins(2, ewma_seconds=ewma, in_flight=in_flight, ewma_at=at)
+    costs = [balancer.cost(member, now) for member in pair]
+    for _ in range(5):
+        picked = balancer.pick(pair, Request(), now, rng)
+        assert costs[picked.index] <= min(costs) * 1.000001
