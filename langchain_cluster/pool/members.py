@@ -16,6 +16,7 @@ from langchain_cluster.model.endpoint import Endpoint, EndpointStatus, Load
 DECAY = 10.0  # seconds for an old latency to lose 63 % of its weight (Finagle)
 QUICK = 0.001  # seconds: a model that answers sooner, time and again, does no I/O
 TRUSTED, MOST_TRUST, DISTRUST = 20, 100, 20  # quick answers to be trusted; a slow one costs so many
+LONGEST = 3600.0  # seconds: one call that took longer must not weigh for days
 LONG_ANSWER = 100  # tokens: a longer answer counts as its first hundred, or it looks like a slow endpoint
 _CLOSED = frozenset({BreakerState.CLOSED, BreakerState.DISABLED, BreakerState.METRICS_ONLY})
 
@@ -141,18 +142,19 @@ class Member:
                 seconds = outcome.seconds
                 if outcome.usage is not None and outcome.usage.output_tokens > LONG_ANSWER:
                     seconds *= LONG_ANSWER / outcome.usage.output_tokens
-            self.quick = min(self.quick + 1, MOST_TRUST) if seconds < QUICK else max(0, self.quick - DISTRUST)
             if outcome.usage is not None:
                 self.tokens += outcome.usage.output_tokens
+            if not seconds >= 0.0:
+                return  # no length of time: NaN, or taken from a clock that went back
+            self.quick = min(self.quick + 1, MOST_TRUST) if seconds < QUICK else max(0, self.quick - DISTRUST)
             if probe:
-                self.ewma_seconds, self.ewma_at = seconds, now  # it recovered: the old average is history
-                return
+                self.ewma_seconds = 0.0  # it recovered: the old average is history
         elif verdict is Verdict.TRANSIENT or verdict is Verdict.CONFIG:
             self.failed += 1
-            seconds = max(self.ewma_seconds, outcome.seconds, penalty)
+            seconds = max(self.ewma_seconds, penalty, outcome.seconds)
         else:
             return
-        before = self.ewma_seconds
+        before, seconds = self.ewma_seconds, min(seconds, LONGEST)
         if seconds < before:
             old = exp(min(0.0, self.ewma_at - now) / DECAY)
             seconds = before * old + seconds * (1.0 - old)
@@ -221,7 +223,10 @@ class Lease:
 
         Raises:
             RuntimeError: it is settled already.
+            TypeError: what is given is no Outcome; the lease is held as before.
         """
+        if not isinstance(outcome, Outcome):
+            raise TypeError(f"{outcome!r} is not an Outcome")
         member = self.member
         if now is None:
             now = member.breaker._clock.now()

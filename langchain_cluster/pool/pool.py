@@ -30,7 +30,7 @@ from langchain_cluster.model.filters import Condition
 from langchain_cluster.model.policy import BreakerPolicy, OutlierPolicy, SlowStartPolicy
 from langchain_cluster.pool.choose import anybody, full, groups, in_zone, nobody, seconds_to_cool, suited
 from langchain_cluster.pool.ejector import Ejector
-from langchain_cluster.pool.members import Lease, Member, Snapshot
+from langchain_cluster.pool.members import LONGEST, Lease, Member, Snapshot
 from langchain_cluster.pool.roster import build_snapshot, no_duplicates
 from langchain_cluster.pool.vacancy import Vacancies
 from langchain_cluster.ports import Balancer, Now
@@ -113,6 +113,8 @@ class Pool:
         """
         if now is None:
             now = self._clock.now()
+        if isinstance(exclude, str):
+            exclude = (exclude,)  # one id, not its letters
         if penalty is None:
             penalty = max(PENALTY, PENALTY_FACTOR * self._typical)
         snapshot = self.snapshot
@@ -154,7 +156,8 @@ class Pool:
 
     def _settled(self, member: Member, outcome: Outcome, now: float) -> None:
         if outcome.verdict is Verdict.OK:
-            self._typical += (outcome.seconds - self._typical) * 0.05
+            if 0.0 <= outcome.seconds <= LONGEST:
+                self._typical += (outcome.seconds - self._typical) * 0.05
         elif outcome.verdict is Verdict.THROTTLED:
             self._throttled(member, outcome, now)
         if self._ejector is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from math import inf, nan
 from random import Random
 from threading import Thread
 
@@ -14,7 +15,8 @@ from langchain_cluster.errors import NoEndpointAvailable
 from langchain_cluster.guard.breaker import BreakerState
 from langchain_cluster.model.call import Outcome, Request, Usage, Verdict
 from langchain_cluster.model.endpoint import Capacity, Endpoint
-from langchain_cluster.pool.members import LONG_ANSWER
+from langchain_cluster.model.policy import BreakerPolicy
+from langchain_cluster.pool.members import DECAY, LONG_ANSWER, LONGEST
 from langchain_cluster.pool.pool import PENALTY
 from tests.pool.watched import Watched
 
@@ -169,6 +171,42 @@ def test_a_probe_that_is_answered_makes_the_old_average_history() -> None:
     lease.settle(Outcome.ok(seconds=0.2))
     assert watched["a"].ewma_seconds == 0.2
     assert watched["a"].ewma_at == watched.clock.now()
+
+
+@pytest.mark.parametrize("seconds", [nan, -5.0, inf, 1e308])
+def test_a_time_that_is_none_does_not_spoil_the_average(seconds: float) -> None:
+    watched = Watched("a")
+    watched.call("a", Outcome.ok(seconds=1.0))
+    watched.call("a", Outcome.ok(seconds=seconds))
+    assert 1.0 <= watched["a"].ewma_seconds <= LONGEST
+    watched.call("a", Outcome.failed(seconds=seconds))
+    assert 1.0 <= watched["a"].ewma_seconds <= LONGEST
+    watched.clock.advance(20 * DECAY)
+    watched.call("a", Outcome.ok(seconds=1.0))
+    assert watched["a"].ewma_seconds == pytest.approx(1.0, abs=0.01)
+    assert watched.pool._typical == pytest.approx(0.0975)
+    assert watched["a"].served == 3
+
+
+def test_what_is_no_outcome_leaves_the_lease_held() -> None:
+    watched = Watched("a", breaker=BreakerPolicy(consecutive_failures=1))
+    watched.call("a", Outcome.failed())
+    watched.clock.advance(5.0)
+    with watched.pool.acquire() as lease:
+        assert lease.probe
+        for nonsense in (None, "ok", Verdict.OK):
+            with pytest.raises(TypeError, match="is not an Outcome"):
+                lease.settle(nonsense)  # type: ignore[arg-type]
+        assert (lease.settled, watched["a"].in_flight) == (False, 1)
+    with watched.pool.acquire() as lease:
+        assert lease.probe  # the first one's place was given back
+
+
+def test_one_id_may_be_excluded_without_a_list() -> None:
+    pool = Watched("gpu-1", "gpu-10").pool
+    for _ in range(5):
+        with pool.acquire(exclude="gpu-10") as lease:
+            assert lease.endpoint.id == "gpu-1"
 
 
 def test_a_clock_that_went_back_does_not_make_an_average_grow() -> None:
