@@ -203,7 +203,7 @@ def test_turns_of_two_sets_that_alternate_do_not_shift_each_other() -> None:
     st.integers(0, 99),
 )
 def test_from_a_table_peak_ewma_decides_as_its_cost_says(
-    facts: list[tuple[float, int, float]], seed: int
+    facts: tuple[tuple[float, int, float], ...], seed: int
 ) -> None:
     balancer, rng, now = PeakEwma(), Random(seed), 900.0
     ewma, in_flight, at = ([fact[i] for fact in facts] for i in range(3))
