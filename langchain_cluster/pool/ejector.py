@@ -39,13 +39,15 @@ class Ejector:
             if reason is not None:
                 self._try(member, reason, snapshot, now)
 
-    def hangs(self, member: Member, snapshot: Snapshot, now: float) -> bool:
-        """Whether `member`, about to be asked, sits on calls that have grown old, and is ejected for it."""
+    def hangs(self, member: Member, typical: float, snapshot: Snapshot, now: float) -> bool:
+        """Whether `member`, about to be asked, sits on calls that have grown old, and is ejected for it.
+
+        `typical`: seconds a whole answer takes in this pool; 0 while nobody has answered yet, and then
+        nobody can tell what is old.
+        """
         age = member.oldest(now)
-        if age <= OLD:
+        if age <= OLD or typical <= 0.0:
             return False
-        peers = [m.ewma_seconds for m in snapshot.ready if m is not member and m.ewma_seconds > 0]
-        typical = sorted(peers)[len(peers) // 2] if peers else member.ewma_seconds
         limit = old_after(typical)
         if age <= limit:
             return False
