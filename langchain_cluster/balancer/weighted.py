@@ -14,12 +14,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from fractions import Fraction
-from heapq import heapify, heapreplace
+from heapq import heapify, heappop, heappush
 from itertools import chain, cycle
 from math import gcd, lcm
 from operator import add
 from random import Random
-from threading import Lock
 from typing import Any
 
 from langchain_cluster.balancer.tables import ALIKE, Tables, remember
@@ -118,10 +117,11 @@ class Deadlines:
         self._spacing = [highest / weight for weight in weights]
         self._heap = [(spacing * (1.0 - phase), place) for place, spacing in enumerate(self._spacing)]
         heapify(self._heap)
-        self._lock = Lock()
 
     def __call__(self) -> Any:
-        with self._lock:  # two threads between reading and replacing would give one turn to two
-            due, place = self._heap[0]
-            heapreplace(self._heap, (due + self._spacing[place], place))
+        try:
+            due, place = heappop(self._heap)
+        except IndexError:  # as many threads as endpoints: all of them are being asked at this moment
+            return self._members[0]
+        heappush(self._heap, (due + self._spacing[place], place))
         return self._members[place]
