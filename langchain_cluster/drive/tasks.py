@@ -98,8 +98,10 @@ class TaskDriver:
         loop, landed = asyncio.get_running_loop(), asyncio.Event()
 
         def tell() -> None:  # from the leader's thread, which may not be this loop's
-            if not loop.is_closed():
+            try:
                 loop.call_soon_threadsafe(landed.set)
+            except RuntimeError:
+                pass  # that loop is closed, and nobody waits on it any more
 
         awaited.subscribe(tell)
         try:

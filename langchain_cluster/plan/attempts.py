@@ -16,6 +16,7 @@ from langchain_cluster.model.events import AttemptEnded
 from langchain_cluster.plan.context import Context
 from langchain_cluster.plan.effects import Call, Open, Plan, Relay, Sleep, Started, Wait
 from langchain_cluster.pool.members import Lease
+from langchain_cluster.pool.vacancy import Vacancy
 
 LOOK_AGAIN = 1.0  # seconds
 STALE_CONNECTIONS = 10  # one client may hold this many connections of a closed event loop
@@ -74,29 +75,37 @@ class Tries:
 
     def lease(self) -> Plan[Lease]:
         """A claim on an endpoint that was not tried, or on one that was, after a wait."""
-        policy = self.cx.policy
-        while True:
-            now = self.cx.now()
-            self.check_deadline(now)
-            # A probe may fail: not on the last try, unless every try is, or nobody would ever probe.
-            last_try = 1 < policy.attempts <= len(self.reports) + 1
-            pool, exclude = self.cx.pool, (*self.tried, *self.too_small)
-            same, self.same = self.same, None
-            if same is not None:
-                exclude = tuple(m.endpoint.id for m in pool if m.endpoint.id != same)
-            freed = pool.vacancies.freed
-            try:
-                return pool.acquire(self.request, exclude=exclude, probe=not last_try, now=now)
-            except NoEndpointAvailable as nobody:
+        policy, pool = self.cx.policy, self.cx.pool
+        waited: Vacancy | None = None
+        lease: Lease | None = None
+        try:
+            while lease is None:
+                now = self.cx.now()
+                self.check_deadline(now)
+                # A probe may fail: not on the last try, unless every try is, or nobody would ever probe.
+                last_try = 1 < policy.attempts <= len(self.reports) + 1
+                exclude = (*self.tried, *self.too_small)
+                same, self.same = self.same, None
                 if same is not None:
-                    continue  # it left, or filled up, a moment ago
-                if pool.full(self.request, exclude=exclude):
-                    yield from Wait(pool.vacancies.since(freed), self.look_again(now))
-                else:
-                    yield from self.nobody(nobody, now)
+                    exclude = tuple(m.endpoint.id for m in pool if m.endpoint.id != same)
+                freed = pool.vacancies.freed
+                try:
+                    lease = pool.acquire(self.request, exclude=exclude, probe=not last_try, now=now)
+                except NoEndpointAvailable as nobody:
+                    if same is not None:
+                        continue  # it left, or filled up, a moment ago
+                    if pool.full(self.request, exclude=exclude):
+                        waited = pool.vacancy(freed, self.request, exclude=exclude)
+                        yield from Wait(waited, self.look_again(now))
+                    else:
+                        yield from self.nobody(nobody, now)
+        finally:
+            if waited is not None:
+                waited.used(None if lease is None else lease.endpoint)
+        return lease
 
     def look_again(self, now: float) -> float:
-        """When to look for a place untold: another may have been told of it whom it did not suit."""
+        """When to look for a place untold: an endpoint may have joined, or be well again."""
         later = now + LOOK_AGAIN
         return later if self.deadline is None else min(later, self.deadline)
 

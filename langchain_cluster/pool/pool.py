@@ -30,9 +30,10 @@ from langchain_cluster.model.filters import Condition
 from langchain_cluster.model.policy import BreakerPolicy, OutlierPolicy, SlowStartPolicy
 from langchain_cluster.pool.choose import anybody, full, groups, in_zone, nobody, seconds_to_cool, suited
 from langchain_cluster.pool.ejector import Ejector
+from langchain_cluster.pool.match import lacks
 from langchain_cluster.pool.members import LONGEST, Lease, Member, Snapshot
 from langchain_cluster.pool.roster import build_snapshot, no_duplicates
-from langchain_cluster.pool.vacancy import Vacancies
+from langchain_cluster.pool.vacancy import Vacancies, Vacancy
 from langchain_cluster.ports import Balancer, Now
 
 COOL_DOWN = 1.0  # seconds, for an endpoint that throttles without saying for how long
@@ -140,7 +141,7 @@ class Pool:
         raise nobody(self.snapshot, request, exclude, now)
 
     def _admit(self, member: Member, now: float, penalty: float) -> Lease | None:
-        if self._ejector is not None and self._ejector.hangs(member, self.snapshot, now):
+        if self._ejector is not None and self._ejector.hangs(member, self._typical, self.snapshot, now):
             return None
         permit = member.breaker.try_acquire(now)
         if permit is None:
@@ -162,7 +163,7 @@ class Pool:
             self._throttled(member, outcome, now)
         if self._ejector is not None:
             self._ejector.ended(member, outcome, self.snapshot, now)
-        self.vacancies.free()
+        self.vacancies.free(member.endpoint)
 
     def _eject(self, member: Member, until: float, reason: str, now: float) -> None:
         member.ejected_until = until
@@ -182,6 +183,14 @@ class Pool:
     def seconds_to_cool(self, request: Request, *, exclude: Collection[str] = (), now: float) -> float | None:
         """Seconds until the first endpoint that asked to be left alone may be asked; None if none did."""
         return seconds_to_cool(self.snapshot, request, exclude, now)
+
+    def vacancy(self, freed: int, request: Request, *, exclude: Collection[str] = ()) -> Vacancy:
+        """A place for `request` that becomes free after `vacancies.freed` was `freed`."""
+
+        def suits(endpoint: Endpoint) -> bool:
+            return endpoint.id not in exclude and lacks(endpoint, request) is None
+
+        return self.vacancies.since(freed, suits)
 
     def full(self, request: Request, *, exclude: Collection[str] = ()) -> bool:
         """Whether it is only for their limits that nobody can be asked."""
