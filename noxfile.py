@@ -117,10 +117,9 @@ PURE = ("model", "guard", "balancer", "pool", "plan")  # the decisions: covered 
 WITHOUT_EXTRAS = (
     *PURE,
     "routing",
-    "drive",
-    "endpoints",
     "cache",
     "config",
+    "drive",
     "test_extras.py",
     "test_errors.py",
 )

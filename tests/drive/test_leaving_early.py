@@ -19,6 +19,10 @@ from contextlib import aclosing, closing, contextmanager
 from typing import Any
 
 import pytest
+
+pytest.importorskip("langchain_anthropic")
+pytest.importorskip("langchain_openai")
+
 from langchain_anthropic import ChatAnthropic
 from langchain_openai import ChatOpenAI
 
