@@ -10,6 +10,7 @@ timeout does. The price is about 50 µs, and is not paid for models that answer 
 from __future__ import annotations
 
 import contextvars
+import os
 from collections import deque
 from collections.abc import Callable, Iterator
 from queue import Empty, SimpleQueue
@@ -60,6 +61,7 @@ class Workers:
     def __init__(self) -> None:
         self._lock = Lock()
         self._idle: list[SimpleQueue[Job[Any] | None]] = []
+        self._process = os.getpid()
         self._closed = False
 
     def start(self, do: Callable[[], T]) -> Job[T]:
@@ -67,6 +69,8 @@ class Workers:
         job = Job(do)
         with self._lock:
             self._closed = False  # whoever closed it has begun again
+            if self._process != os.getpid():  # a fork has the inboxes, not the threads that read them
+                self._process, self._idle = os.getpid(), []
             inbox = self._idle.pop() if self._idle else None
         if inbox is None:
             inbox = SimpleQueue()

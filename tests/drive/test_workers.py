@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextvars
+import os
 import threading
 import weakref
 from collections.abc import Callable, Iterator
@@ -51,6 +52,20 @@ def ours() -> Iterator[Ours]:
     yield ours
     ours.workers.close()
     eventually(lambda: ours.threads == 0)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="nothing forks here")
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_a_fork_has_threads_of_its_own(ours: Ours) -> None:
+    ours.workers.start(lambda: 1).wait(CLOCK, soon())
+    eventually(lambda: bool(ours.workers._idle))
+    child = os.fork()
+    if child == 0:
+        try:
+            os._exit(ours.workers.start(lambda: 7).wait(CLOCK, soon()))
+        finally:
+            os._exit(1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
 
 
 # -- jobs ------------------------------------------------------------------------------------------
