@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Generator, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from random import Random
-from threading import Lock
+from threading import RLock
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -134,7 +134,9 @@ class Cluster:
         self._model_name: tuple[Any, str] = (None, "")
         self._checking: Background | None = None
         self._tally = Tally()
-        self._lock = Lock()
+        # Re-entrant: listeners are told of the first roster while it is read, and may call or close.
+        self._lock = RLock()
+        self._starting = False
         self.running = False
 
     # -- one call -----------------------------------------------------------------------------------
@@ -266,13 +268,18 @@ class Cluster:
     def start(self) -> Self:
         """Read what does not change and begin to watch what does; once. After `close` it opens again."""
         with self._lock:
-            if not self.running:
+            if self.running or self._starting:
+                return self
+            self._starting = True
+            try:
+                self._tally.open()
                 self._followers.start()
                 if self.health is not None:
                     plan = self.health.plan(self.pool, self.clock.now, Random(self._seed))
                     self._checking = Background(plan, "langchain-cluster-health")
-                self._tally.open()
                 self.running = True
+            finally:
+                self._starting = False
         return self
 
     def wait_ready(self, timeout: float | None = None) -> bool:

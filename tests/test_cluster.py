@@ -386,6 +386,48 @@ def test_a_listener_hears_everything_until_it_unsubscribes() -> None:
     assert len(heard) == 1
 
 
+def test_a_listener_may_call_the_cluster_that_is_just_starting() -> None:
+    llm = ClusteredLLM(
+        [Endpoint("a", ScriptedModel("hi"))], discovery=StaticDiscovery([Endpoint("b", ScriptedModel("hi"))])
+    )
+    answers: list[Any] = []
+
+    def greet(event: Event) -> None:
+        if isinstance(event, EndpointJoined):
+            answers.append(llm.invoke("hello").content)
+
+    llm.cluster.events.subscribe(greet)
+    first = threading.Thread(target=lambda: answers.append(llm.invoke("hello").content), daemon=True)
+    first.start()
+    first.join(5.0)
+    assert answers == ["hi", "hi"]
+    llm.cluster.close()
+
+
+def test_a_listener_may_close_the_cluster_from_a_thread_of_its_own() -> None:
+    class Changing:
+        def fetch(self, after: int | None) -> Roster:
+            return Roster((Endpoint(f"e{after}", ScriptedModel("hi")),), (after or 0) + 1)
+
+        async def afetch(self, after: int | None) -> Roster:
+            return self.fetch(after)
+
+    cluster, failed, closed = Cluster(discovery=Changing()), [], threading.Event()
+
+    def close(event: Event) -> None:
+        if isinstance(event, ListenerFailed):
+            failed.append(event)
+        elif not closed.is_set():
+            closed.set()
+            assert cluster.close()
+
+    cluster.events.subscribe(close)
+    cluster.start()
+    assert closed.wait(5.0)
+    assert eventually(lambda: not cluster.running)
+    assert (failed, cluster.closed) == ([], True)
+
+
 def test_a_listener_that_raises_harms_neither_the_call_nor_the_others() -> None:
     llm = one("hi")
     heard: list[Event] = []

@@ -6,7 +6,7 @@ import time
 from contextlib import closing
 from functools import partial
 from queue import Empty, SimpleQueue
-from threading import Event, Thread
+from threading import Event, Thread, current_thread
 from typing import Any
 
 from langchain_cluster.drive.workers import Workers
@@ -88,6 +88,9 @@ class Background:
         ends = None if timeout is None else time.monotonic() + timeout
         self._stop.set()
         self._found.put(None)
+        if self._thread is current_thread():
+            self._workers.close()
+            return True  # a listener told by this very thread: it ends when that has returned
         self._thread.join(timeout)
         if self._thread.is_alive():
             return False

@@ -144,6 +144,24 @@ def test_stopping_waits_no_longer_than_it_is_told_for_a_source_that_blocks() -> 
     assert closed.is_set()
 
 
+def test_it_may_be_stopped_from_its_own_thread() -> None:
+    stopped, ready, ended = [], Event(), Event()
+
+    def plan() -> Plan[None]:
+        try:
+            yield from Sleep(0.0)
+            ready.wait(5.0)
+            stopped.append(work.stop(5.0))
+            yield from Sleep(3600.0)
+        finally:
+            ended.set()
+
+    work = Background(plan(), "watcher")
+    ready.set()
+    assert ended.wait(5.0)
+    assert stopped == [True]
+
+
 def test_what_background_work_may_not_ask_for_is_an_error_in_the_plan() -> None:
     caught, ended = [], Event()
 
