@@ -29,6 +29,7 @@ _TOO_LONG = re.compile(
 _OUT_OF_QUOTA = frozenset({"insufficient_quota", "billing_hard_limit_reached", "billing_not_active"})
 _NO_CREDIT = re.compile(r"credit balance is too low", re.IGNORECASE)  # Anthropic's, a plain 400
 _THROTTLING = re.compile(r"rate[_ ]?limit|too many requests", re.IGNORECASE)
+_WRONG_WORD = re.compile(r"got an unexpected keyword argument|got multiple values for keyword argument")
 _STALE_LOOP = re.compile(r"Event loop is closed|different (event )?loop", re.IGNORECASE)
 _CONNECTION = frozenset(
     {
@@ -69,6 +70,8 @@ def _verdict(error: BaseException, status: int | None, code: str | None) -> Verd
     text = text_of(error)
     if isinstance(error, RuntimeError) and _STALE_LOOP.search(text):
         return Verdict.STALE_LOOP
+    if isinstance(error, TypeError) and _WRONG_WORD.search(text):
+        return Verdict.CALLER  # an argument of the call that the client does not know
     if isinstance(error, ContextOverflowError) or code == "context_length_exceeded":
         return Verdict.OVERFLOW
     if status is not None:

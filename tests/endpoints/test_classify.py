@@ -164,6 +164,7 @@ def test_silence(way: str, server: SimulatedServer, raised: Any) -> None:
         (EOFError(), TRANSIENT),
         (ValueError("Expecting value: line 1 column 1 (char 0)"), TRANSIENT),
         (TypeError("'NoneType' object is not iterable"), TRANSIENT),
+        (TypeError("Completions.create() got an unexpected keyword argument 'temprature'"), CALLER),
         (ZeroDivisionError(), TRANSIENT),
         (RuntimeError("something"), TRANSIENT),
         (RuntimeError("Event loop is closed"), Verdict.STALE_LOOP),
