@@ -133,7 +133,7 @@ class TaskDriver:
         outcome: Outcome | None = None
         try:
             with span or nullcontext():
-                if attempt.inline or attempt.limits.until is None:
+                if attempt.limits.until is None:
                     outcome = await self.caller.acall(attempt, headers)
                 else:
                     async with self.clock.timeout_at(attempt.limits.until):

@@ -136,7 +136,8 @@ class Tries:
             own = lease.started + policy.attempt_timeout
             until = own if until is None else min(until, own)
         limits = Limits(until, policy.connect_timeout, policy.first_token_timeout, policy.idle_timeout)
-        return Attempt(len(self.reports) + 1, lease.endpoint, self.request, limits, member.in_place)
+        in_place = member.in_place(lease.started)
+        return Attempt(len(self.reports) + 1, lease.endpoint, self.request, limits, in_place)
 
     def go_on(self, outcome: Outcome, lease: Lease) -> Plan[None]:
         """Return when another attempt may be made; raise when not."""

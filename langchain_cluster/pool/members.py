@@ -16,6 +16,7 @@ from langchain_cluster.model.endpoint import Endpoint, EndpointStatus, Load
 DECAY = 10.0  # seconds for an old latency to lose 63 % of its weight (Finagle)
 QUICK = 0.001  # seconds: a model that answers sooner, time and again, does no I/O
 TRUSTED, MOST_TRUST, DISTRUST = 20, 100, 20  # quick answers to be trusted; a slow one costs so many
+BLOCKS = 0.1  # seconds: a model that takes as long once blocks, however quick it was before
 LONGEST = 3600.0  # seconds: one call that took longer must not weigh for days
 LONG_ANSWER = 100  # tokens: a longer answer counts as its first hundred, or it looks like a slow endpoint
 _CLOSED = frozenset({BreakerState.CLOSED, BreakerState.DISABLED, BreakerState.METRICS_ONLY})
@@ -114,10 +115,9 @@ class Member:
             return inf
         return max(now, self.breaker.open_until, self.cooling_until, self.ejected_until)
 
-    @property
-    def in_place(self) -> bool:
+    def in_place(self, now: float) -> bool:
         """Whether its model answers in place, so that no thread needs to be kept for it."""
-        return self.quick >= TRUSTED
+        return self.quick >= TRUSTED and self.oldest(now) < BLOCKS
 
     @property
     def taken(self) -> bool:
@@ -147,10 +147,14 @@ class Member:
             if not seconds >= 0.0:
                 return  # no length of time: NaN, or taken from a clock that went back
             self.quick = min(self.quick + 1, MOST_TRUST) if seconds < QUICK else max(0, self.quick - DISTRUST)
+            if seconds >= BLOCKS:
+                self.quick = 0
             if probe:
                 self.ewma_seconds = 0.0  # it recovered: the old average is history
         elif verdict is Verdict.TRANSIENT or verdict is Verdict.CONFIG:
             self.failed += 1
+            if outcome.seconds >= BLOCKS:
+                self.quick = 0
             seconds = max(self.ewma_seconds, penalty, outcome.seconds)
         else:
             return

@@ -16,7 +16,7 @@ from langchain_cluster.guard.breaker import BreakerState
 from langchain_cluster.model.call import Outcome, Request, Usage, Verdict
 from langchain_cluster.model.endpoint import Capacity, Endpoint
 from langchain_cluster.model.policy import BreakerPolicy
-from langchain_cluster.pool.members import DECAY, LONG_ANSWER, LONGEST
+from langchain_cluster.pool.members import BLOCKS, DECAY, LONG_ANSWER, LONGEST
 from langchain_cluster.pool.pool import PENALTY
 from tests.pool.watched import Watched
 
@@ -153,6 +153,24 @@ def test_a_failure_that_is_fast_does_not_look_fast() -> None:
     assert watched["a"].ewma_seconds == 30.0
     watched.call("a", Outcome.failed(seconds=1.0))
     assert watched["a"].ewma_seconds == 30.0
+
+
+@pytest.mark.parametrize("slow", [Outcome.ok(seconds=BLOCKS), Outcome.failed(seconds=BLOCKS)])
+def test_a_model_that_blocks_once_is_no_longer_run_in_place(slow: Outcome) -> None:
+    watched = Watched("a")
+    watched.call("a", Outcome.ok(seconds=0.0), times=100)
+    assert watched["a"].in_place(watched.clock.now())
+    watched.call("a", slow)
+    assert not watched["a"].in_place(watched.clock.now())
+
+
+def test_a_model_that_hangs_in_one_call_is_not_run_in_place_for_another() -> None:
+    watched = Watched("a")
+    watched.call("a", Outcome.ok(seconds=0.0), times=100)
+    with watched.pool.acquire():
+        assert watched["a"].in_place(watched.clock.now())
+        watched.clock.advance(BLOCKS)
+        assert not watched["a"].in_place(watched.clock.now())
 
 
 def test_a_penalty_may_be_chosen_with_the_lease() -> None:
