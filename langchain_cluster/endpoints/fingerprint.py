@@ -41,6 +41,8 @@ _NO_MATTER = frozenset(
         "run_name", "run_id", "ls_structured_output_format", "structured_output_format",
     }
 )  # fmt: skip
+# Of a message's `additional_kwargs`, what providers send on; the rest is noise of theirs.
+_SENT_ON = ("function_call", "audio", "name", "__openai_role__")
 _TEXT_BLOCKS = frozenset({"text", "text-plain"})
 
 
@@ -111,10 +113,17 @@ def _message(message: BaseMessage) -> list[Any]:
     if isinstance(message, AIMessage):
         if message.tool_calls:
             projected.append([[call["name"], call["args"], call["id"]] for call in message.tool_calls])
+        if message.invalid_tool_calls:
+            bad = [[call["name"], call["args"], call["id"]] for call in message.invalid_tool_calls]
+            projected.append(["invalid", bad])
     elif isinstance(message, ToolMessage):
         projected.append([message.tool_call_id, message.status])
     elif isinstance(message, ChatMessage):
         projected.append(message.role)
+    if message.additional_kwargs:
+        sent = {name: message.additional_kwargs.get(name) for name in _SENT_ON}
+        if any(value is not None for value in sent.values()):
+            projected.append(sent)
     return projected
 
 
@@ -150,7 +159,7 @@ def _media(block: Mapping[str, Any]) -> list[Any]:
         raw = base64.b64decode(data, validate=True)
     except binascii.Error:
         raise Uncacheable from None
-    return [sha256(raw).hexdigest(), detail, block.get("mime_type")]
+    return [sha256(raw).hexdigest(), detail, block.get("mime_type"), block.get("filename")]
 
 
 class CacheKeys:

@@ -132,6 +132,7 @@ def test_what_a_provider_adds_to_a_message_does_not_matter(messages: Any, noise:
 
 def test_roles_names_and_calls_are_told_apart() -> None:
     call = {"name": "look", "args": {"at": "a"}, "id": "1", "type": "tool_call"}
+    broken: Any = {"name": "look", "id": "1", "error": None, "type": "invalid_tool_call"}
     questions: list[BaseMessage] = [
         HumanMessage("a"),
         SystemMessage("a"),
@@ -146,6 +147,11 @@ def test_roles_names_and_calls_are_told_apart() -> None:
         AIMessage("a", tool_calls=[call]),
         AIMessage("a", tool_calls=[{**call, "args": {"at": "b"}}]),
         AIMessage("a", tool_calls=[{**call, "name": "hear"}]),
+        AIMessage("a", invalid_tool_calls=[{**broken, "args": "{"}]),
+        AIMessage("a", invalid_tool_calls=[{**broken, "args": "["}]),
+        AIMessage("a", additional_kwargs={"function_call": {"name": "look", "arguments": "1"}}),
+        AIMessage("a", additional_kwargs={"function_call": {"name": "look", "arguments": "2"}}),
+        SystemMessage("a", additional_kwargs={"__openai_role__": "developer"}),
     ]
     keys = [key([question]) for question in questions]
     assert None not in keys
