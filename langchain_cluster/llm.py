@@ -432,7 +432,8 @@ class ClusteredLLM(BaseChatModel):
                 "a ClusteredLLM holds live connections and cannot be pickled;"
                 " one that was built with ClusteredLLM.from_config can: it is rebuilt from its config"
             )
-        return _rebuild, (self.config_source.model_dump(mode="json"), self.agent)
+        own = {name: getattr(self, name) for name in _PICKLED}
+        return _rebuild, (self.config_source.model_dump(mode="json"), own)
 
     def __repr__(self) -> str:
         ids = [m.endpoint.id for m in self.cluster.pool]
@@ -443,6 +444,9 @@ class ClusteredLLM(BaseChatModel):
     __str__ = __repr__
 
 
+_PICKLED = (
+    "agent", "max_tokens", "metadata", "name", "policy", "stop_sequences", "streaming", "tags", "temperature"
+)  # fmt: skip
 _HIDDEN = {"cluster", "config_source", "stop_sequences", "custom_get_token_ids"}
 
 
@@ -464,6 +468,5 @@ def _run_id(config: RunnableConfig) -> str:
     return f"lc_run--{config.get('run_id') or uuid4()}"
 
 
-def _rebuild(config: dict[str, Any], agent: str | None) -> ClusteredLLM:
-    llm = ClusteredLLM.from_config(config)
-    return llm.model_copy(update={"agent": agent}) if agent else llm
+def _rebuild(config: dict[str, Any], own: dict[str, Any]) -> ClusteredLLM:
+    return ClusteredLLM.from_config(config).model_copy(update=own)

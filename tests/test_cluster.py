@@ -603,10 +603,11 @@ def test_what_was_built_from_a_config_is_rebuilt_from_it(
             "policy": {"attempts": 2},
         }
     )
-    raw = pickle.dumps(llm.for_agent("planner"))
+    view = llm.for_agent("planner", timeout=3.0).model_copy(update={"temperature": 0.5})
+    raw = pickle.dumps(view)
     assert b"sk-canary" not in raw
     again = pickle.loads(raw)
-    assert again.agent == "planner"
+    assert (again.agent, again.temperature, again.policy.timeout) == ("planner", 0.5, 3.0)
     assert again.cluster is not llm.cluster
     assert again.cluster.policy.attempts == 2
     assert again.invoke("hello").text == "gpu-1 says: hello"
