@@ -8,7 +8,7 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Any
 
-from langchain_cluster.model.endpoint import Endpoint, Price, Role
+from langchain_cluster.model.endpoint import Endpoint, Price, Role, labels_of, role_of
 
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
 
@@ -86,6 +86,14 @@ class Request:
     payload: Any = None
     fingerprint: str | None = None
     prefix: str | None = None
+
+    def __post_init__(self) -> None:
+        if type(self.role) is not Role:
+            object.__setattr__(self, "role", role_of(self.role, "request"))
+        if type(self.tags) is not frozenset:
+            object.__setattr__(self, "tags", frozenset(labels_of(self.tags, "request", "tags")))
+        if type(self.needs) is not frozenset:
+            object.__setattr__(self, "needs", frozenset(labels_of(self.needs, "request", "needs")))
 
     @property
     def particular(self) -> bool:

@@ -163,10 +163,12 @@ class Endpoint:
             raise ConfigError(f"context_window {window!r} is not an integer > 0 (tokens)", key=where)
         settle = object.__setattr__  # the value is frozen from here on
         settle(self, "weight", float(self.weight))
-        settle(self, "roles", frozenset(_role(role, where) for role in _labels(self.roles, where, "roles")))
-        settle(self, "tags", frozenset(_labels(self.tags, where, "tags")))
+        settle(
+            self, "roles", frozenset(role_of(role, where) for role in labels_of(self.roles, where, "roles"))
+        )
+        settle(self, "tags", frozenset(labels_of(self.tags, where, "tags")))
         if self.capabilities is not None:
-            settle(self, "capabilities", frozenset(_labels(self.capabilities, where, "capabilities")))
+            settle(self, "capabilities", frozenset(labels_of(self.capabilities, where, "capabilities")))
         if not isinstance(self.capacity, Capacity):
             raise ConfigError(f"capacity {self.capacity!r} is not a Capacity", key=where)
         if self.price is not None and not isinstance(self.price, Price):
@@ -204,7 +206,8 @@ class Endpoint:
 _COMPARED = tuple(spec.name for spec in fields(Endpoint) if spec.name != "model")
 
 
-def _labels(given: Iterable[str] | str, where: str, name: str) -> Iterable[str]:
+def labels_of(given: Iterable[str] | str, where: str, name: str) -> Iterable[str]:
+    """What a user gave as labels, as texts. Raises ConfigError for what is none."""
     if isinstance(given, str):
         return (given,)  # one label, not its letters
     try:
@@ -217,7 +220,8 @@ def _labels(given: Iterable[str] | str, where: str, name: str) -> Iterable[str]:
     return labels
 
 
-def _role(given: str, where: str) -> Role:
+def role_of(given: str, where: str) -> Role:
+    """The role of that name. Raises ConfigError for an unknown one."""
     try:
         return Role(given)
     except ValueError:

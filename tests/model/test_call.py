@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from langchain_cluster.errors import ConfigError
 from langchain_cluster.model.call import Answer, AttemptReport, Outcome, Request, Usage, Verdict
 from langchain_cluster.model.endpoint import Price, Role
 
@@ -36,6 +37,14 @@ def test_a_cost_is_never_negative(tokens: int, output: int, cached: int, price: 
 def test_a_plain_request_may_be_served_by_anybody() -> None:
     assert not Request().particular
     assert not Request(key="k", zone="z", tenant="t", agent="a", priority="critical").particular
+
+
+def test_conditions_may_be_given_as_lists_and_one_as_a_text() -> None:
+    request = Request(role="embedding", tags=["x", "y"], needs="tools")  # type: ignore[arg-type]
+    assert request == Request(role=Role.EMBEDDING, tags=frozenset({"x", "y"}), needs=frozenset({"tools"}))
+    for wrong in ({"role": "judge"}, {"tags": 5}, {"needs": [1]}):
+        with pytest.raises(ConfigError, match="request"):
+            Request(**wrong)
 
 
 @pytest.mark.parametrize(
