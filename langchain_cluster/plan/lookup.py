@@ -14,6 +14,8 @@ from langchain_cluster.plan.effects import Lookup, Plan, Store, Wait
 Ask = Callable[[Request, Context, float, str], Plan[Answer]]
 
 PATIENCE = 0.5  # of the time left: how long to wait for a leader that streams at its consumer's pace
+# Seconds, for the same: a consumer may pause for good, and be the very thread that waits here.
+LONGEST_PATIENCE = 5.0
 
 
 def with_cache(request: Request, cx: Context, started: float, ask: Ask, *, streaming: bool) -> Plan[Answer]:
@@ -97,12 +99,11 @@ def share(flight: Flight, cx: Context, started: float) -> Answer | None:
 
 def patience(flight: Flight, cx: Context, started: float) -> float | None:
     """Until when to wait for the leader."""
-    timeout = cx.policy.timeout
+    timeout, now = cx.policy.timeout, cx.now()
     if timeout is None:
-        return None
-    now = cx.now()
+        return now + LONGEST_PATIENCE if flight.streaming else None
     left = started + timeout - now
-    return now + (left * PATIENCE if flight.streaming else left * 0.9)
+    return now + (min(LONGEST_PATIENCE, left * PATIENCE) if flight.streaming else left * 0.9)
 
 
 def store(request: Request, answer: Answer, cx: Context) -> Plan[bytes | None]:

@@ -11,6 +11,7 @@ from langchain_cluster.guard.flights import Flights
 from langchain_cluster.model.call import Outcome, Request
 from langchain_cluster.model.endpoint import Endpoint
 from langchain_cluster.plan.effects import Call, Found, Lookup, Open, Relay, Store, Wait
+from langchain_cluster.plan.lookup import LONGEST_PATIENCE
 from tests.plan.stepping import OneKey, World
 
 HI = Outcome.ok(value="hi", seconds=0.1)
@@ -281,18 +282,23 @@ def test_an_answer_that_is_not_whole_is_not_shared() -> None:
     assert follower.answer.source == "miss"
 
 
-@pytest.mark.parametrize(("streams", "share"), [(False, 0.9), (True, 0.5)])
-def test_a_follower_does_not_wait_longer_than_a_part_of_its_time(streams: bool, share: float) -> None:
-    """A leader that streams goes at its consumer's pace."""
-    world = flying(timeout=100)
+@pytest.mark.parametrize(
+    ("streams", "timeout", "waits"),
+    [(False, 100.0, 90.0), (True, 8.0, 4.0), (True, 100.0, LONGEST_PATIENCE), (True, None, LONGEST_PATIENCE)],
+)
+def test_a_follower_does_not_wait_longer_than_a_part_of_its_time(
+    streams: bool, timeout: float | None, waits: float
+) -> None:
+    """A leader that streams goes at its consumer's pace, and its consumer may be who waits here."""
+    world = flying(timeout=timeout)
     leader = world.ask(stream=streams)
     leader.send(None)
     world.clock.advance(10.0)
     follower = world.ask()
     follower.send(None)
     assert isinstance(follower.now, Wait)
-    assert follower.now.until == pytest.approx(1010.0 + 100.0 * share)
-    world.clock.advance(100.0 * share)
+    assert follower.now.until == pytest.approx(1010.0 + waits)
+    world.clock.advance(waits)
     follower.send(None)  # not landed
     assert isinstance(follower.now, Call)
 
