@@ -113,10 +113,15 @@ class _Timeout:
             if self._until <= self._clock.now():
                 self._inner.reschedule(loop.time())
             else:
-                self._alarm = self._clock._set_alarm(self._until, lambda: self._inner.reschedule(loop.time()))
+                self._alarm = self._clock._set_alarm(self._until, self._ring)
         return self
+
+    def _ring(self) -> None:
+        if self._alarm is not None:  # else the block was left while the ring was on its way
+            self._inner.reschedule(asyncio.get_running_loop().time())
 
     async def __aexit__(self, *details: Any) -> None:
         if self._alarm is not None:
             self._clock._drop_alarm(self._alarm)
+            self._alarm = None
         await self._inner.__aexit__(*details)

@@ -152,6 +152,16 @@ async def test_a_block_that_ends_in_time_raises_nothing_and_leaves_no_alarm() ->
     await asyncio.sleep(0)
 
 
+async def test_a_ring_that_comes_after_its_block_was_left_rings_for_nobody() -> None:
+    errors: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda loop, context: errors.append(context))
+    clock = FakeClock(0.0)
+    async with clock.timeout_at(5.0):
+        clock.advance(10.0)  # told in the loop's next turn
+    await asyncio.sleep(0)
+    assert errors == []
+
+
 async def test_an_error_inside_a_block_comes_out_as_it_is() -> None:
     clock = FakeClock(0.0)
     with pytest.raises(KeyError):
