@@ -156,7 +156,11 @@ def test_the_calls_arguments_win_over_those_of_a_binding(
     assert (body["temperature"], body["top_p"]) == (0.7, 0.5)
 
 
-@pytest.mark.parametrize("model", ["gpt-4o", 7, None, object(), ScriptedModel("a") | (lambda m: m)], ids=repr)
+@pytest.mark.parametrize(
+    "model",
+    ["gpt-4o", 7, None, object(), ScriptedModel("a") | (lambda m: m)],
+    ids=["text", "number", "none", "object", "chain"],
+)
 def test_what_is_no_chat_model_is_said_so(model: Any) -> None:
     with pytest.raises(ConfigError, match=r"endpoint 'gpu-1'.*not a LangChain chat model"):
         Adapter(Endpoint("gpu-1", model))
