@@ -29,7 +29,7 @@ def ask(request: Request, cx: Context, started: float, source: str) -> Plan[Answ
         lease = yield from tries.lease()
         with lease:
             outcome = yield from Call(tries.attempt(lease))
-            lease.settle(outcome, now=cx.now())
+            lease.settle(tries.blame(outcome), now=cx.now())
         if outcome.verdict is Verdict.OK:
             return tries.answer(outcome, lease)
         yield from tries.go_on(outcome, lease)
@@ -49,7 +49,7 @@ def ask_stream(request: Request, cx: Context, started: float, source: str) -> Pl
                 if outcome.verdict is Verdict.OK:
                     return tries.answer(outcome, lease, delivered=True)
                 raise tries.interrupted(outcome, lease, opened)
-            lease.settle(outcome, now=cx.now())
+            lease.settle(tries.blame(outcome), now=cx.now())
         yield from tries.go_on(outcome, lease)
 
 
@@ -173,6 +173,23 @@ class Tries:
         if not larger:
             raise self.told(outcome)
         self.too_small |= {m.endpoint.id for m in self.cx.pool.snapshot.members} - larger
+
+    def blame(self, outcome: Outcome) -> Outcome:
+        """The outcome as far as the endpoint is concerned.
+
+        A call that ran out of its own time, and had less of it than answers take here, says nothing about
+        the endpoint: an impatient caller must not open circuits for everybody.
+        """
+        deadline = self.deadline
+        if (
+            outcome.verdict is Verdict.TRANSIENT
+            and outcome.status is None
+            and deadline is not None
+            and self.cx.now() >= deadline
+            and outcome.seconds < self.cx.pool.typical
+        ):
+            return Outcome.abandoned(seconds=outcome.seconds)
+        return outcome
 
     def check_deadline(self, now: float) -> None:
         """Raise DeadlineExceeded when the call's time is over."""

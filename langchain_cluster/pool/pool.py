@@ -82,7 +82,7 @@ class Pool:
         self._rng = Random(seed)
         self._emit = emit or (lambda event: None)
         self._ejector = None if outlier is None else Ejector(outlier, Random(self._rng.random()), self._eject)
-        self._typical = 0.0  # seconds an answer takes, on average and lately
+        self.typical = 0.0  # seconds an answer takes, on average and lately
         self.vacancies = Vacancies()
         # Re-entrant: a breaker forced open by a writer reports back while the writer holds the lock.
         self._lock = RLock()
@@ -117,7 +117,7 @@ class Pool:
         if isinstance(exclude, str):
             exclude = (exclude,)  # one id, not its letters
         if penalty is None:
-            penalty = max(PENALTY, PENALTY_FACTOR * self._typical)
+            penalty = max(PENALTY, PENALTY_FACTOR * self.typical)
         snapshot = self.snapshot
         if now >= snapshot.wake:
             snapshot = self._publish(now)
@@ -141,7 +141,7 @@ class Pool:
         raise nobody(self.snapshot, request, exclude, now)
 
     def _admit(self, member: Member, now: float, penalty: float) -> Lease | None:
-        if self._ejector is not None and self._ejector.hangs(member, self._typical, self.snapshot, now):
+        if self._ejector is not None and self._ejector.hangs(member, self.typical, self.snapshot, now):
             return None
         permit = member.breaker.try_acquire(now)
         if permit is None:
@@ -158,7 +158,7 @@ class Pool:
     def _settled(self, member: Member, outcome: Outcome, now: float) -> None:
         if outcome.verdict is Verdict.OK:
             if 0.0 <= outcome.seconds <= LONGEST:
-                self._typical += (outcome.seconds - self._typical) * 0.05
+                self.typical += (outcome.seconds - self.typical) * 0.05
         elif outcome.verdict is Verdict.THROTTLED:
             self._throttled(member, outcome, now)
         if self._ejector is not None:

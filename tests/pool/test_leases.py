@@ -202,7 +202,7 @@ def test_a_time_that_is_none_does_not_spoil_the_average(seconds: float) -> None:
     watched.clock.advance(20 * DECAY)
     watched.call("a", Outcome.ok(seconds=1.0))
     assert watched["a"].ewma_seconds == pytest.approx(1.0, abs=0.01)
-    assert watched.pool._typical == pytest.approx(0.0975)
+    assert watched.pool.typical == pytest.approx(0.0975)
     assert watched["a"].served == 3
 
 
