@@ -306,6 +306,7 @@ class Cluster:
             self._workers.close()
             if self.cache is not None:
                 self.cache.close()
+            self.events.close()
             self.running = False
         return drained
 

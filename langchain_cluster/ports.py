@@ -5,7 +5,7 @@ Nothing here is called under a lock, except `Balancer.pick`, which must not bloc
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from random import Random
 from threading import Lock
@@ -214,3 +214,6 @@ class HealthCheck(Protocol):
 
 EventListener = Callable[[Event], None]
 """Told of every event, in order, after the lock is released; raising becomes an event."""
+
+AsyncEventListener = Callable[[Event], Awaitable[None]]
+"""The same, awaited on the event loop it was subscribed from."""

@@ -2,25 +2,50 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import deque
-from collections.abc import Callable
-from threading import Lock
+from collections.abc import Awaitable, Callable
+from inspect import iscoroutinefunction
+from threading import Lock, RLock
+from typing import Any, cast
 
+from langchain_cluster.errors import ConfigError
 from langchain_cluster.model.events import Event, ListenerFailed
-from langchain_cluster.ports import EventListener
+from langchain_cluster.ports import AsyncEventListener, EventListener
+from langchain_cluster.telemetry.mailbox import EventStream, Mailbox, read_aloud
 
 
 class EventFanout:
-    """Tells listeners. Whoever emits while another thread is telling leaves the event to that thread."""
+    """Tells listeners. Whoever emits while another thread is telling leaves the event to that thread.
+
+    `async for event in fanout` hears every event from then on, until `close`.
+    """
 
     def __init__(self) -> None:
         self._listeners: tuple[EventListener, ...] = ()
-        self._lock = Lock()
+        self._mailboxes: dict[
+            Mailbox, asyncio.Task[None] | None
+        ] = {}  # tasks are held: loops hold them weakly
+        self._lock = RLock()  # a stream that is collected while we hold it unsubscribes
         self._telling = Lock()
         self._queue: deque[Event] = deque()
 
-    def subscribe(self, listener: EventListener) -> Callable[[], None]:
-        """Call `listener` with every event from now on; the result unsubscribes it."""
+    def subscribe(self, listener: EventListener | AsyncEventListener) -> Callable[[], None]:
+        """Call `listener` with every event from now on; the result unsubscribes it.
+
+        An async listener runs in a task of the running event loop, which also reads what happens on
+        other threads, one event after the other, until it is unsubscribed or the cluster closes.
+
+        Raises:
+            ConfigError: it is not callable, or async and there is no running event loop.
+        """
+        if not callable(listener):
+            raise ConfigError(f"{listener!r} cannot be called with an event", key="events.subscribe")
+        if is_async(listener):
+            return self._subscribe_async(cast(AsyncEventListener, listener))
+        return self._add(cast(EventListener, listener))
+
+    def _add(self, listener: EventListener) -> Callable[[], None]:
         with self._lock:
             self._listeners = (*self._listeners, listener)
 
@@ -29,6 +54,44 @@ class EventFanout:
                 self._listeners = tuple(other for other in self._listeners if other is not listener)
 
         return unsubscribe
+
+    def _subscribe_async(self, listener: AsyncEventListener) -> Callable[[], None]:
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            raise ConfigError(
+                "an async listener needs a running event loop: subscribe it from a coroutine",
+                key="events.subscribe",
+            ) from None
+        mailbox, leave = self._open(loop)
+
+        def failed(event: Event, error: Exception) -> None:
+            self._failed(listener, event, error)
+
+        reading = loop.create_task(read_aloud(mailbox, listener, failed), name="langchain-cluster-events")
+        self._mailboxes[mailbox] = reading
+        reading.add_done_callback(lambda task: leave())
+        return leave
+
+    def _open(self, loop: asyncio.AbstractEventLoop) -> tuple[Mailbox, Callable[[], None]]:
+        mailbox = Mailbox(loop)
+        unsubscribe = self._add(mailbox.put)
+        self._mailboxes[mailbox] = None
+
+        def leave() -> None:
+            unsubscribe()
+            self._mailboxes.pop(mailbox, None)
+            mailbox.end()
+
+        return mailbox, leave
+
+    def __aiter__(self) -> EventStream:
+        return EventStream(*self._open(asyncio.get_running_loop()))
+
+    def close(self) -> None:
+        """End what hears on event loops, once it has heard what happened; plain listeners stay."""
+        for mailbox in list(self._mailboxes):
+            mailbox.end()
 
     @property
     def heard(self) -> bool:
@@ -54,6 +117,20 @@ class EventFanout:
             try:
                 listener(event)
             except Exception as error:
-                if not isinstance(event, ListenerFailed):  # or a broken listener would go on for ever
-                    name = getattr(listener, "__qualname__", type(listener).__name__)
-                    self._queue.append(ListenerFailed(event.at, name, type(error).__name__))
+                self._queue.extend(_failure(listener, event, error))
+
+    def _failed(self, listener: AsyncEventListener, event: Event, error: Exception) -> None:
+        for failure in _failure(listener, event, error):
+            self.emit(failure)
+
+
+def _failure(listener: Any, event: Event, error: Exception) -> list[Event]:
+    if isinstance(event, ListenerFailed):  # or a broken listener would go on for ever
+        return []
+    name = getattr(listener, "__qualname__", type(listener).__name__)
+    return [ListenerFailed(event.at, name, type(error).__name__)]
+
+
+def is_async(listener: Callable[[Event], Awaitable[None] | None]) -> bool:
+    """Whether calling it gives something to await."""
+    return iscoroutinefunction(listener) or iscoroutinefunction(getattr(listener, "__call__", None))  # noqa: B004
