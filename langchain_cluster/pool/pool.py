@@ -222,6 +222,30 @@ class Pool:
         self._tell(events)
         return events
 
+    def register(self, endpoint: Endpoint) -> list[Event]:
+        """Take `endpoint` in, or take over its new description; it is alive now.
+
+        Raises:
+            ConfigError: it is not an Endpoint, or its id belongs to an endpoint at another place.
+        """
+        (endpoint,) = no_duplicates([endpoint])
+        with self._lock:
+            known = self.snapshot.by_id.get(endpoint.id)
+            if known is not None and not known.endpoint.same_place(endpoint):
+                raise ConfigError(
+                    f"the id {endpoint.id!r} belongs to another endpoint: deregister it first",
+                    key="endpoint.id",
+                )
+            kept = [endpoint if m is known else m.endpoint for m in self.snapshot.members]
+            events = self._become([*kept, endpoint] if known is None else kept)
+            self._member(endpoint.id).last_seen = self._clock.now()
+        self._tell(events)
+        return events
+
+    def deregister(self, id: str) -> list[Event]:
+        """The same as `remove`."""
+        return self.remove(id)
+
     def remove(self, id: str) -> list[Event]:
         """Take an endpoint out; its calls in flight finish. Raises ConfigError for an unknown id."""
         with self._lock:

@@ -451,3 +451,39 @@ def test_events_add_up_to_the_roster(rosters: list[tuple[list[str], int]]) -> No
                 watched.pool.acquire()
         else:
             assert watched.asked(20) == set(names)
+
+
+def test_registering_takes_in_or_redescribes_and_deregistering_takes_out() -> None:
+    watched = Watched("a")
+    watched.events.clear()
+    watched.clock.advance(5.0)
+    assert watched.pool.register(Endpoint("b")) == [EndpointJoined(1005.0, Endpoint("b"))]
+    lease = watched.lease_on("b")
+    watched.clock.advance(5.0)
+    assert watched.pool.register(Endpoint("b", weight=2.0)) == [
+        EndpointUpdated(1010.0, Endpoint("b", weight=2.0), Endpoint("b"))
+    ]
+    assert (watched["b"].weight, watched["b"].in_flight, watched["b"].last_seen) == (2.0, 1, 1010.0)
+    lease.settle(Outcome.ok())
+    assert watched.pool.register(Endpoint("b", weight=2.0)) == []
+    assert watched.pool.deregister("b") == [EndpointLeft(1010.0, Endpoint("b", weight=2.0))]
+    assert watched.told() == ["EndpointJoined", "EndpointUpdated", "EndpointLeft"]
+    assert [m.endpoint.id for m in watched.pool] == ["a"]
+
+
+def test_registering_again_is_a_sign_of_life() -> None:
+    watched = Watched("a")
+    watched.clock.advance(30.0)
+    watched.pool.register(Endpoint("a"))
+    assert watched["a"].last_seen == 1030.0
+
+
+def test_an_id_cannot_be_taken_over_by_registering_another_place() -> None:
+    watched = Watched(Endpoint("a", url="http://one"))
+    with pytest.raises(ConfigError, match="'a' belongs to another endpoint"):
+        watched.pool.register(Endpoint("a", url="http://two"))
+    assert watched["a"].endpoint.url == "http://one"
+    with pytest.raises(ConfigError, match="not an Endpoint"):
+        watched.pool.register("a")  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="no endpoint 'zz'"):
+        watched.pool.deregister("zz")
