@@ -1,4 +1,4 @@
-"""A balancer by its name. Third-party ones are found by entry point in `langchain_cluster.plugins`."""
+"""A balancer by its name, ours or another package's."""
 
 from __future__ import annotations
 
@@ -13,8 +13,10 @@ from langchain_cluster.balancer.prefix_affinity import PrefixAffinity
 from langchain_cluster.balancer.round_robin import RoundRobin
 from langchain_cluster.balancer.weighted import Weighted
 from langchain_cluster.errors import PluginError
+from langchain_cluster.kinds import factory
 from langchain_cluster.ports import Balancer
 
+GROUP = "langchain_cluster.balancers"  # of entry points
 BALANCERS: dict[str, Callable[..., Balancer]] = {
     "adaptive": Adaptive,
     "consistent_hash": ConsistentHash,
@@ -32,11 +34,11 @@ def balancer_named(given: str | Balancer) -> Balancer:
 
     Raises:
         PluginError: an unknown name, or something that is no balancer.
+        ConfigError: another package offers that name, and cannot be imported.
     """
     if isinstance(given, str):
-        if given not in BALANCERS:
-            raise PluginError("balancer", given, list(BALANCERS))
-        return BALANCERS[given]()
+        balancer: Balancer = factory("balancer", given, BALANCERS, GROUP)()
+        return balancer
     if not callable(getattr(given, "pick", None)):
         raise PluginError("balancer", repr(given), list(BALANCERS))
     return given

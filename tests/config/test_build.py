@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 from tenacity import wait_exponential, wait_fixed, wait_none, wait_random, wait_random_exponential
 
-import langchain_cluster.config.balancer as balancers
+from langchain_cluster import kinds
 from langchain_cluster.balancer import PeakEwma, RoundRobin
 from langchain_cluster.cluster import Cluster
 from langchain_cluster.config import cluster_arguments, load
@@ -133,7 +133,7 @@ def test_a_balancer_of_another_package_is_found_with_its_options(monkeypatch: py
         EntryPoint("picky", "builtins:complex", "langchain_cluster.balancers"),
         EntryPoint("odd", "builtins:dict", "langchain_cluster.balancers"),
     ]
-    monkeypatch.setattr(balancers, "entry_points", lambda group: points)
+    monkeypatch.setattr(kinds, "entry_points", lambda group: points)
     assert arguments(balancer={"kind": "mine", "decay": 3})["balancer"].decay == 3
     with pytest.raises(ConfigError, match=r"balancer.kind: broken .no_such_package:Thing. cannot be loaded"):
         arguments(balancer="broken")
