@@ -17,6 +17,7 @@ from langchain_cluster.drive.background import Background
 from langchain_cluster.drive.blocking import BlockingDriver
 from langchain_cluster.drive.clock import SystemClock
 from langchain_cluster.drive.follow import GRACE, Followers
+from langchain_cluster.drive.recall import Recalls
 from langchain_cluster.drive.tally import Tally
 from langchain_cluster.drive.tasks import TaskDriver
 from langchain_cluster.drive.workers import Workers
@@ -28,8 +29,8 @@ from langchain_cluster.errors import ConfigError
 from langchain_cluster.guard.budget import RetryBudget
 from langchain_cluster.guard.flights import Flights
 from langchain_cluster.model.call import Answer, Request
-from langchain_cluster.model.endpoint import Endpoint
-from langchain_cluster.model.events import EndpointLeft
+from langchain_cluster.model.endpoint import Endpoint, Load, Rejected
+from langchain_cluster.model.events import EndpointLeft, EndpointRejected
 from langchain_cluster.model.events import Event as ClusterEvent
 from langchain_cluster.model.health import HealthPolicy
 from langchain_cluster.model.policy import BreakerPolicy, OutlierPolicy, Policy, SlowStartPolicy
@@ -109,6 +110,7 @@ class Cluster:
         self.clock: Clock = clock or SystemClock()
         self.events = EventFanout()
         self._seed = seed
+        recalls = Recalls()
         self.pool = Pool(
             self._fixed,
             balancer=make_balancer(balancer) if isinstance(balancer, str) else balancer,
@@ -118,6 +120,7 @@ class Cluster:
             clock=self.clock,
             seed=seed,
             emit=self._emit,
+            recall=recalls.recall,
         )
         self.cache = cache
         self.caller = ModelCaller(self.clock.now)
@@ -127,10 +130,12 @@ class Cluster:
         self.keys = None if cache is None else CacheKeys(self.pool)
         self._workers = Workers()
         self.tracing: Tracing = tracing or OtelTracing()
-        self.blocking = BlockingDriver(self.clock, self.caller, cache, self.tracing, self._workers)
-        self.tasks = TaskDriver(self.clock, self.caller, cache, self.tracing)
+        self.blocking = BlockingDriver(self.clock, self.caller, cache, self.tracing, self._workers, recalls)
+        self.tasks = TaskDriver(self.clock, self.caller, cache, self.tracing, recalls)
         self._budgets: dict[float, RetryBudget] = {}
-        self._followers = Followers(self._fixed, self._sources, self.pool.replace, seed)
+        self._followers = Followers(
+            self._fixed, self._sources, self.pool.replace, seed, self._reject, self._report
+        )
         self._model_name: tuple[Any, str] = (None, "")
         self._checking: Background | None = None
         self._tally = Tally()
@@ -345,6 +350,15 @@ class Cluster:
         return name
 
     # -- what can be seen ---------------------------------------------------------------------------
+
+    def _reject(self, rejected: Rejected) -> None:
+        self._emit(EndpointRejected(self.clock.now(), rejected.id, rejected.reason))
+
+    def _report(self, id: str, load: Load) -> None:
+        try:
+            self.pool.heartbeat(id, load)
+        except ConfigError:
+            pass  # it was removed by hand a moment ago
 
     def _emit(self, event: ClusterEvent) -> None:
         if type(event) is EndpointLeft:

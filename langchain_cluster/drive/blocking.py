@@ -8,6 +8,7 @@ from threading import Lock
 from typing import Any, TypeVar
 
 from langchain_cluster.drive.limits import first_token_by, next_chunk_by, too_late
+from langchain_cluster.drive.recall import Recalled, Recalls, moved
 from langchain_cluster.drive.workers import InPlace, Pump, Workers
 from langchain_cluster.model.call import Answer, Attempt, Outcome, Verdict
 from langchain_cluster.plan import effects as fx
@@ -26,6 +27,7 @@ class BlockingDriver:
         store: the cache, if there is one.
         tracing: opens spans, if somebody listens.
         workers: threads for calls that block.
+        recalls: where attempts are held that can be called back.
     """
 
     def __init__(
@@ -35,9 +37,11 @@ class BlockingDriver:
         store: CacheStore | None = None,
         tracing: Tracing | None = None,
         workers: Workers | None = None,
+        recalls: Recalls | None = None,
     ) -> None:
         self.clock, self.caller, self.store, self.tracing = clock, caller, store, tracing
         self.workers = workers or Workers()
+        self.recalls = Recalls() if recalls is None else recalls  # an empty one is falsy
 
     def run(self, plan: fx.Plan[T], span: Span | None = None) -> T:
         """The plan's result. Leaving early, however it happens, settles what the plan holds."""
@@ -82,6 +86,10 @@ class BlockingDriver:
                 return self._lookup(keys, span)
             case fx.Store(key, raw):
                 return self.store.set(key, raw) if self.store is not None else None
+            case fx.LookupEach(keys):
+                return self._lookup_each(keys, span)
+            case fx.StoreEach(raws):
+                return self.store.mset(raws) if self.store is not None else None
             case fx.Open(attempt):
                 return self._open(attempt, span)
             case fx.Sleep(seconds):
@@ -114,6 +122,20 @@ class BlockingDriver:
             if span is not None:
                 span.end(found.layer if found else "miss")
 
+    def _lookup_each(self, keys: tuple[str, ...], parent: Span | None) -> list[fx.Found | None]:
+        if self.store is None:
+            return [None] * len(keys)
+        span = None if parent is None or self.tracing is None else self.tracing.lookup(parent)
+        layer = "miss"
+        try:
+            raws, name = self.store.mget(keys), self.store.name
+            if any(raw is not None for raw in raws):
+                layer = name
+            return [None if raw is None else fx.Found(raw, name) for raw in raws]
+        finally:
+            if span is not None:
+                span.end(layer)
+
     def _call(self, attempt: Attempt, parent: Span | None) -> Outcome:
         span = None if parent is None or self.tracing is None else self.tracing.attempt(attempt, parent)
         headers = _NO_HEADERS if span is None else span.headers
@@ -125,11 +147,15 @@ class BlockingDriver:
                     outcome = self.caller.call(attempt, headers)
                 else:
                     job = self.workers.start(lambda: self.caller.call(attempt, headers))
+                    self.recalls.hold(attempt, started, job.recall)
                     outcome = job.wait(self.clock, attempt.limits.until)
         except TimeoutError:
             seconds = self.clock.now() - started
             outcome = too_late(attempt.endpoint, "no answer within the time of the attempt", seconds)
+        except Recalled as why:
+            outcome = moved(str(why), self.clock.now() - started)
         finally:
+            self.recalls.drop(attempt)
             if span is not None:
                 span.end(outcome)
         return outcome
@@ -148,12 +174,14 @@ class BlockingDriver:
                     chunks = InPlace(stream.chunks())
                 else:
                     chunks = Pump(stream.chunks(), self.workers, self.clock)
+                    self.recalls.hold(attempt, started, chunks.recall)
                 while True:
                     chunk = chunks.next(until)
                     read.append(chunk)
                     stream.note(chunk, self.clock.now())
                     if stream.has_token(chunk):
                         break
+            chunks.keep()
             outcome = Outcome(Verdict.OK, value=fx.Started(attempt, stream, read, chunks, span))
         except StopIteration:
             outcome = stream.ended(self.clock.now())
@@ -162,9 +190,12 @@ class BlockingDriver:
         except TimeoutError as error:
             late = str(error) or reason
             outcome = too_late(attempt.endpoint, late, self.clock.now() - started)
+        except Recalled as why:
+            outcome = moved(str(why), self.clock.now() - started)
         except Exception as error:
             outcome = stream.broke(error, self.clock.now())
         finally:
+            self.recalls.drop(attempt)
             if outcome is None or outcome.verdict is not Verdict.OK:
                 if chunks is not None:
                     chunks.close()

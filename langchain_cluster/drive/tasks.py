@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from langchain_cluster.drive.limits import first_token_by, next_chunk_by, too_late
+from langchain_cluster.drive.recall import Recalls, TaskRecall, moved
 from langchain_cluster.model.call import Answer, Attempt, Outcome, Verdict
 from langchain_cluster.plan import effects as fx
 from langchain_cluster.ports import Awaited, CacheStore, Caller, Clock, Span, Tracing
@@ -33,8 +34,10 @@ class TaskDriver:
         caller: Caller,
         store: CacheStore | None = None,
         tracing: Tracing | None = None,
+        recalls: Recalls | None = None,
     ) -> None:
         self.clock, self.caller, self.store, self.tracing = clock, caller, store, tracing
+        self.recalls = Recalls() if recalls is None else recalls  # an empty one is falsy
 
     async def run(self, plan: fx.Plan[T], span: Span | None = None) -> T:
         """The plan's result. Cancelling settles what the plan holds."""
@@ -83,6 +86,10 @@ class TaskDriver:
                 return await self._lookup(keys, span)
             case fx.Store(key, raw):
                 return await self.store.aset(key, raw) if self.store is not None else None
+            case fx.LookupEach(keys):
+                return await self._lookup_each(keys, span)
+            case fx.StoreEach(raws):
+                return await self.store.amset(raws) if self.store is not None else None
             case fx.Open(attempt):
                 return await self._open(attempt, span)
             case fx.Sleep(seconds):
@@ -126,11 +133,27 @@ class TaskDriver:
             if span is not None:
                 span.end(found.layer if found else "miss")
 
+    async def _lookup_each(self, keys: tuple[str, ...], parent: Span | None) -> list[fx.Found | None]:
+        if self.store is None:
+            return [None] * len(keys)
+        span = None if parent is None or self.tracing is None else self.tracing.lookup(parent)
+        layer = "miss"
+        try:
+            raws, name = await self.store.amget(keys), self.store.name
+            if any(raw is not None for raw in raws):
+                layer = name
+            return [None if raw is None else fx.Found(raw, name) for raw in raws]
+        finally:
+            if span is not None:
+                span.end(layer)
+
     async def _call(self, attempt: Attempt, parent: Span | None) -> Outcome:
         span = None if parent is None or self.tracing is None else self.tracing.attempt(attempt, parent)
         headers = _NO_HEADERS if span is None else span.headers
         started = self.clock.now()
         outcome: Outcome | None = None
+        recall = TaskRecall()
+        self.recalls.hold(attempt, started, recall)
         try:
             with span or nullcontext():
                 if attempt.limits.until is None:
@@ -141,7 +164,13 @@ class TaskDriver:
         except TimeoutError:
             seconds = self.clock.now() - started
             outcome = too_late(attempt.endpoint, "no answer within the time of the attempt", seconds)
+        except asyncio.CancelledError:
+            if not recall.caught():
+                raise
+            outcome = moved(recall.reason, self.clock.now() - started)
         finally:
+            self.recalls.drop(attempt)
+            recall.over()
             if span is not None:
                 span.end(outcome)
         return outcome
@@ -154,6 +183,8 @@ class TaskDriver:
         chunks = stream.achunks()
         outcome: Outcome | None = None
         read: list[Any] = []
+        recall = TaskRecall()
+        self.recalls.hold(attempt, started, recall)
         try:
             with span or nullcontext():
                 async with self.clock.timeout_at(until):
@@ -171,9 +202,15 @@ class TaskDriver:
         except TimeoutError as error:
             late = str(error) or reason
             outcome = too_late(attempt.endpoint, late, self.clock.now() - started)
+        except asyncio.CancelledError:
+            if not recall.caught():
+                raise
+            outcome = moved(recall.reason, self.clock.now() - started)
         except Exception as error:
             outcome = stream.broke(error, self.clock.now())
         finally:
+            self.recalls.drop(attempt)
+            recall.over()
             if outcome is None or outcome.verdict is not Verdict.OK:
                 await _aclose(chunks)
                 if span is not None:

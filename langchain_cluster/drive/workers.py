@@ -17,6 +17,7 @@ from queue import Empty, SimpleQueue
 from threading import Lock, Thread
 from typing import Any, Generic, TypeVar
 
+from langchain_cluster.drive.recall import Recalled
 from langchain_cluster.ports import Clock
 
 T = TypeVar("T")
@@ -28,7 +29,7 @@ AHEAD = 64  # chunks a stream is read ahead of its consumer
 class Job(Generic[T]):
     """Something a worker does; `wait` for it with a limit."""
 
-    __slots__ = ("_context", "_do", "_error", "_gate", "_value")
+    __slots__ = ("_context", "_do", "_done", "_error", "_gate", "_recalled", "_value")
 
     def __init__(self, do: Callable[[], T]) -> None:
         self._do = do
@@ -36,6 +37,8 @@ class Job(Generic[T]):
         self._gate = Lock()
         self._gate.acquire()
         self._error: BaseException | None = None
+        self._done = False
+        self._recalled: str | None = None
 
     def run(self) -> None:
         """Do it, on the worker."""
@@ -44,12 +47,26 @@ class Job(Generic[T]):
         except BaseException as error:
             self._error = error
         finally:
+            self._done = True
+            self._open()
+
+    def recall(self, reason: str) -> None:
+        """Let whoever waits go; the work itself goes on."""
+        self._recalled = reason
+        self._open()
+
+    def _open(self) -> None:
+        try:
             self._gate.release()
+        except RuntimeError:
+            pass  # the other one of `run` and `recall` has opened it
 
     def wait(self, clock: Clock, until: float | None) -> T:
-        """What it returned or raised. Raises TimeoutError when the time is `until`."""
+        """What it returned or raised. Raises TimeoutError when the time is `until`, Recalled if it was."""
         if not clock.wait(self._gate, until):
             raise TimeoutError
+        if self._recalled is not None and not self._done:
+            raise Recalled(self._recalled)
         if self._error is not None:
             raise self._error
         return self._value
@@ -121,6 +138,8 @@ class Pump:
         self._read: deque[Any] = deque()
         self._error: BaseException | None = None
         self._closed = False
+        self._recalled: str | None = None
+        self._kept = False
         self._hungry: Lock | None = None  # the consumer waits for a chunk
         self._full: Lock | None = None  # the worker waits for room
         workers.start(self._pump)
@@ -156,10 +175,28 @@ class Pump:
             self._full.acquire()
             return self._full
 
-    def next(self, until: float | None) -> Any:
-        """The next chunk. Raises StopIteration at the end, TimeoutError when the time is `until`."""
+    def recall(self, reason: str) -> None:
+        """Let the consumer go that waits for a chunk, unless the stream is to be kept."""
         with self._lock:
-            if not self._read:
+            if self._kept:
+                return
+            self._recalled = reason
+            if self._hungry is not None:
+                self._hungry.release()
+                self._hungry = None
+
+    def keep(self) -> None:
+        """Something of it is handed out: it can no longer be called back."""
+        with self._lock:
+            self._kept, self._recalled = True, None
+
+    def next(self, until: float | None) -> Any:
+        """The next chunk.
+
+        Raises StopIteration at the end, TimeoutError when the time is `until`, Recalled if it was.
+        """
+        with self._lock:
+            if not self._read and self._recalled is None:
                 gate = self._hungry = Lock()
                 gate.acquire()
             else:
@@ -167,6 +204,8 @@ class Pump:
         if gate is not None and not self._clock.wait(gate, until):
             raise TimeoutError
         with self._lock:
+            if not self._read and self._recalled is not None:
+                raise Recalled(self._recalled)
             chunk = self._read.popleft()
             if self._full is not None and len(self._read) <= AHEAD // 2:
                 self._full.release()
@@ -191,6 +230,9 @@ class InPlace:
 
     def __init__(self, chunks: Iterator[Any]) -> None:
         self._chunks = chunks
+
+    def keep(self) -> None:
+        """Nobody can call it back."""
 
     def next(self, until: float | None) -> Any:
         """The next chunk. Raises StopIteration at the end."""

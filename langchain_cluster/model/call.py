@@ -25,7 +25,7 @@ class Verdict(StrEnum):
     | OVERFLOW   | no                   | only where the window is larger, else raise                 |
     | CALLER     | no                   | raise                                                       |
     | STALE_LOOP | no                   | the same endpoint again, bounded                            |
-    | ABANDONED  | no                   | nothing: cancelled, the consumer left, a hedge lost         |
+    | ABANDONED  | no                   | nothing (cancelled, left, a hedge lost); elsewhere if moved |
     """
 
     OK = "ok"
@@ -103,12 +103,16 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How long parts of one attempt may take, seconds; None: unbounded. `until` is an absolute time."""
+    """How long parts of one attempt may take, seconds; None: unbounded.
+
+    `until` and `deadline` are absolute times: of the attempt, and of the whole call.
+    """
 
     until: float | None = None
     connect: float | None = None
     first_token: float | None = None
     idle: float | None = None
+    deadline: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +137,7 @@ class Outcome:
         retry_after: seconds the endpoint asked to be left alone.
         status: HTTP status, if there was one.
         storable: whether an OK answer may be cached: it is whole, and not cut at a limit or filtered.
+        recalled: an abandoned attempt that was called back, for the call to go on elsewhere.
     """
 
     verdict: Verdict
@@ -145,6 +150,7 @@ class Outcome:
     retry_after: float | None = None
     status: int | None = None
     storable: bool = True
+    recalled: bool = False
 
     @classmethod
     def ok(

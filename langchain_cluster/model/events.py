@@ -38,6 +38,14 @@ class EndpointUpdated(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class EndpointRejected(Event):
+    """A discovery source named something that cannot be an endpoint; the others are not touched."""
+
+    endpoint: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class StatusChanged(Event):
     """An endpoint went online, offline, busy or draining."""
 
@@ -80,6 +88,15 @@ class EndpointEjected(Event):
 
     endpoint: str
     seconds: float
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class CallsMigrated(Event):
+    """So many calls that had delivered nothing were called back from an endpoint, to be made elsewhere."""
+
+    endpoint: str
+    calls: int
     reason: str
 
 

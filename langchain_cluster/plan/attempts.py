@@ -65,6 +65,7 @@ class Tries:
     tried: set[str] = field(default_factory=set)
     too_small: set[str] = field(default_factory=set)  # context windows this request does not fit in
     stale: int = 0
+    moved: int = 0  # tries that were called back: nobody failed, so they do not count
     same: str | None = None  # the endpoint to ask next, because its client had a dead connection
 
     @property
@@ -72,6 +73,11 @@ class Tries:
         """When the call must be over."""
         timeout = self.cx.policy.timeout
         return None if timeout is None else self.started + timeout
+
+    @property
+    def made(self) -> int:
+        """Tries that count."""
+        return len(self.reports) - self.moved
 
     def lease(self) -> Plan[Lease]:
         """A claim on an endpoint that was not tried, or on one that was, after a wait."""
@@ -83,7 +89,7 @@ class Tries:
                 now = self.cx.now()
                 self.check_deadline(now)
                 # A probe may fail: not on the last try, unless every try is, or nobody would ever probe.
-                last_try = 1 < policy.attempts <= len(self.reports) + 1
+                last_try = 1 < policy.attempts <= self.made + 1
                 exclude = (*self.tried, *self.too_small)
                 same, self.same = self.same, None
                 if same is not None:
@@ -117,7 +123,7 @@ class Tries:
             # All others were tried: the same place again, but not at once.
             again = pause(
                 self.cx.policy.wait,
-                attempt=len(self.reports),
+                attempt=max(1, self.made),
                 error=last.error if last else None,
                 elapsed=now - self.started,
             )
@@ -135,7 +141,9 @@ class Tries:
         if policy.attempt_timeout is not None:
             own = lease.started + policy.attempt_timeout
             until = own if until is None else min(until, own)
-        limits = Limits(until, policy.connect_timeout, policy.first_token_timeout, policy.idle_timeout)
+        limits = Limits(
+            until, policy.connect_timeout, policy.first_token_timeout, policy.idle_timeout, self.deadline
+        )
         in_place = member.in_place(lease.started)
         return Attempt(len(self.reports) + 1, lease.endpoint, self.request, limits, in_place)
 
@@ -146,6 +154,9 @@ class Tries:
             self.same = lease.endpoint.id
             return
         self.report(outcome, lease)
+        if outcome.recalled:
+            self.moved += 1
+            return
         self.tried.add(lease.endpoint.id)
         match outcome.verdict:
             case Verdict.CALLER | Verdict.ABANDONED:
@@ -156,7 +167,7 @@ class Tries:
                 pass
         now = self.cx.now()
         self.check_deadline(now)
-        if len(self.reports) >= self.cx.policy.attempts:
+        if self.made >= self.cx.policy.attempts:
             raise self.gave_up()
         if self.cx.budget is not None and not self.cx.budget.withdraw(now):
             raise self.gave_up(note="no further attempt: the retry budget of the cluster is spent")

@@ -13,10 +13,11 @@ from threading import RLock
 from langchain_cluster.balancer.registry import balancer_named
 from langchain_cluster.errors import ConfigError
 from langchain_cluster.guard.breaker import BreakerState, CircuitBreaker
-from langchain_cluster.model.call import Outcome, Request, Verdict
+from langchain_cluster.model.call import Attempt, Outcome, Request, Verdict
 from langchain_cluster.model.endpoint import Endpoint, EndpointStatus, Load
 from langchain_cluster.model.events import (
     BreakerChanged,
+    CallsMigrated,
     EndpointCooling,
     EndpointEjected,
     EndpointJoined,
@@ -43,6 +44,9 @@ LONGEST_COOL_DOWN = 300.0  # seconds: a Retry-After of a year is a mistake of th
 # for long when it is well again.
 PENALTY, PENALTY_FACTOR = 1.0, 10.0
 
+Recall = Callable[[str, str, Callable[[Attempt, float], bool]], int]
+"""(endpoint, why, whether an attempt that began at a time would be answered elsewhere) -> how many."""
+
 
 class Pool:
     """A set of endpoints that hands out leases.
@@ -56,6 +60,7 @@ class Pool:
         clock: anything with `now()`, monotonic seconds.
         seed: for every choice left to chance; the same seed and inputs do the same thing again.
         emit: told of every event, after the lock is released.
+        recall: calls back what waits for an endpoint: given its id, a reason, and whom to spare.
 
     Raises:
         ConfigError: two endpoints with one id, an unknown balancer.
@@ -72,6 +77,7 @@ class Pool:
         clock: Now,
         seed: int | None = None,
         emit: Callable[[Event], None] | None = None,
+        recall: Recall | None = None,
     ) -> None:
         self.balancer = balancer_named(balancer)
         self._breaker_policy = breaker
@@ -81,6 +87,7 @@ class Pool:
         self._clock = clock
         self._rng = Random(seed)
         self._emit = emit or (lambda event: None)
+        self._recall = recall
         self._ejector = None if outlier is None else Ejector(outlier, Random(self._rng.random()), self._eject)
         self.typical = 0.0  # seconds an answer takes, on average and lately
         self.vacancies = Vacancies()
@@ -312,9 +319,18 @@ class Pool:
         if before is not member.status:
             self._emit(StatusChanged(now, id, member.status, before))
 
-    def drain(self, id: str) -> None:
-        """Give it no new calls; those in flight finish."""
+    def drain(self, id: str, *, migrate: bool = False) -> int:
+        """Give it no new calls; those in flight finish.
+
+        Args:
+            migrate: call those back that have delivered nothing yet, to be made elsewhere: where
+                somebody else can, and enough of the call's time is left.
+
+        Returns:
+            How many were called back. Raises ConfigError for an unknown id.
+        """
         self.set_status(id, EndpointStatus.DRAINING)
+        return self._migrate(id, "it is drained") if migrate else 0
 
     def undrain(self, id: str) -> None:
         """Take it back into traffic."""
@@ -344,8 +360,9 @@ class Pool:
             self._emit(HealthChanged(now, id, healthy, reason))
 
     def force_open(self, id: str) -> None:
-        """Refuse it every call until `reset` or `force_close`."""
+        """Refuse it every call until `reset` or `force_close`; calls that wait for it are made elsewhere."""
         self._member(id).breaker.force_open()
+        self._migrate(id, "its circuit was forced open")
 
     def force_close(self, id: str) -> None:
         """Close its circuit and forget what was counted."""
@@ -368,6 +385,22 @@ class Pool:
     def disable_breaker(self, id: str) -> None:
         """Admit every call to it and count nothing, until `reset`."""
         self._member(id).breaker.disable()
+
+    def _migrate(self, id: str, reason: str) -> int:
+        if self._recall is None:
+            return 0
+        now = self._clock.now()
+
+        def may_move(attempt: Attempt, started: float) -> bool:
+            # What it has waited for already may be as long again elsewhere: better late than never.
+            deadline, age = attempt.limits.deadline, now - started
+            in_time = deadline is None or deadline - now > age + self.typical
+            return in_time and self.anybody(attempt.request, exclude=(id,), now=now)
+
+        calls = self._recall(id, reason, may_move)
+        if calls:
+            self._emit(CallsMigrated(now, id, calls, reason))
+        return calls
 
     # -- inside -------------------------------------------------------------------------------------
 
@@ -399,6 +432,8 @@ class Pool:
     def _tell(self, events: Iterable[Event]) -> None:
         for event in events:
             self._emit(event)
+            if type(event) is EndpointLeft:
+                self._migrate(event.endpoint.id, "it left the pool")
 
     def __iter__(self) -> Iterator[Member]:
         return iter(self.snapshot.members)
