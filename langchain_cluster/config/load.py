@@ -6,14 +6,16 @@ import os
 from collections.abc import Mapping
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
 from langchain_cluster.config.read import LANGUAGES, parse, text_of
 from langchain_cluster.config.schema import ClusterConfig
 from langchain_cluster.errors import ConfigError
-from langchain_cluster.model.strict import explain, relocated
+from langchain_cluster.model.strict import Strict, explain, relocated
+
+M = TypeVar("M", bound=Strict)
 
 DEEPEST = 50  # levels of nesting: far more than a config has, far less than Python can recurse
 
@@ -30,9 +32,18 @@ def load(source: str | Path | Mapping[str, Any] | ClusterConfig) -> ClusterConfi
     if isinstance(source, ClusterConfig):
         return source
     if isinstance(source, Mapping):
-        return _validated(source, file=None)
+        return _validated(ClusterConfig, source, file=None)
     if not isinstance(source, str | os.PathLike):
         raise ConfigError(f"a config is a path, a mapping or a ClusterConfig, not a {type(source).__name__}")
+    return load_as(ClusterConfig, source, needs="endpoints")
+
+
+def load_as(model: type[M], source: str | Path, *, needs: str) -> M:
+    """Read a file that says what `model` describes; `needs` is its one key that must be there, a list.
+
+    Raises:
+        ConfigError: with the file, the key, and what would be valid.
+    """
     path = Path(source)
     file = str(source)
     text = text_of(_read(path, file), file=file)
@@ -41,12 +52,12 @@ def load(source: str | Path | Mapping[str, Any] | ClusterConfig) -> ClusterConfi
         raise ConfigError(f"unknown kind of file {suffix!r}", file=file, valid=list(LANGUAGES), got=suffix)
     given = parse(text, suffix, file=file) if text.strip() else None
     if given is None or (suffix == ".toml" and not given):
-        raise ConfigError("is empty: it needs at least `endpoints`, a list", file=file)
+        raise ConfigError(f"is empty: it needs at least `{needs}`, a list", file=file)
     if not isinstance(given, Mapping):
         raise ConfigError(
-            f"is a {_kind(given)} at its top level, not a mapping with the key `endpoints`", file=file
+            f"is a {_kind(given)} at its top level, not a mapping with the key `{needs}`", file=file
         )
-    return _validated(given, file=file)
+    return _validated(model, given, file=file)
 
 
 def _read(path: Path, file: str) -> bytes:
@@ -79,14 +90,15 @@ def _kind(given: Any) -> str:
     return "list" if isinstance(given, list) else "text" if isinstance(given, str) else type(given).__name__
 
 
-def _validated(given: Mapping[str, Any], *, file: str | None) -> ClusterConfig:
+def _validated(model: type[M], given: Mapping[str, Any], *, file: str | None) -> M:
     try:
-        config = ClusterConfig.model_validate(_plain(given, (), {}))
+        config = model.model_validate(_plain(given, (), {}))
     except ValidationError as error:
-        raise explain(error, ClusterConfig, file=file) from None
+        raise explain(error, model, file=file) from None
     except ConfigError as error:
         raise relocated(error, file=file) from None
-    config._file = file
+    if isinstance(config, ClusterConfig):
+        config._file = file
     return config
 
 
