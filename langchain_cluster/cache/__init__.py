@@ -1,6 +1,7 @@
 """Where answers are kept. Values are bytes; every operation has an `a`-twin."""
 
 from langchain_cluster.cache.langchain import LangChainCache
-from langchain_cluster.cache.memory import CacheStats, MemoryCache
+from langchain_cluster.cache.memory import MemoryCache
+from langchain_cluster.cache.stats import CacheStats
 
 __all__ = ["CacheStats", "LangChainCache", "MemoryCache"]

@@ -7,40 +7,21 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from itertools import islice
 from math import inf
 from random import Random
 from threading import Lock
 from typing import Literal, get_args
 
+from langchain_cluster.cache.glob import matcher
+from langchain_cluster.cache.lifetime import checked, lifetime
 from langchain_cluster.cache.order import ORDERS, Entry, Order
+from langchain_cluster.cache.stats import CacheStats
 from langchain_cluster.cache.twins import AsyncTwins
 from langchain_cluster.errors import ConfigError
 
 EvictionPolicy = Literal["lru", "lfu", "fifo", "ttl", "sieve"]
-JITTER = 0.1  # of the time to live: entries stored together must not all be asked anew together
 _SWEPT = 4  # entries looked at for expiry with each write: the sweep is faster than the writer
-
-
-@dataclass(frozen=True, slots=True)
-class CacheStats:
-    """Counts since the start; `entries` and `bytes` are of now."""
-
-    hits: int = 0
-    misses: int = 0
-    sets: int = 0
-    evictions: int = 0
-    expired: int = 0
-    entries: int = 0
-    bytes: int = 0
-
-    @property
-    def hit_ratio(self) -> float:
-        """Hits per lookup, 0-1; 0 before the first."""
-        asked = self.hits + self.misses
-        return self.hits / asked if asked else 0.0
 
 
 class MemoryCache(AsyncTwins):
@@ -59,6 +40,7 @@ class MemoryCache(AsyncTwins):
     """
 
     name = "memory"
+    longest = 0.0
 
     def __init__(
         self,
@@ -77,8 +59,8 @@ class MemoryCache(AsyncTwins):
             raise ConfigError(
                 f"unknown policy {policy!r}", key="cache", valid=get_args(EvictionPolicy), got=str(policy)
             )
-        if ttl is not None and (type(ttl) not in (int, float) or not ttl > 0):
-            raise ConfigError(f"ttl {ttl!r} is not a number of seconds > 0", key="cache")
+        if ttl is not None:
+            checked(ttl)
         self.max_entries, self.max_bytes, self.policy, self.ttl = max_entries, max_bytes, policy, ttl
         self._clock, self._rng = clock, Random(seed)
         self._entries: dict[str, Entry] = {}
@@ -103,6 +85,14 @@ class MemoryCache(AsyncTwins):
             with self._lock:
                 self._order.used(key)
         return entry.value
+
+    def entry(self, key: str) -> tuple[bytes, float | None] | None:
+        """The value and the seconds it has left, None for ever; counts as a lookup."""
+        value = self.get(key)
+        entry = self._entries.get(key)
+        if value is None or entry is None or entry.value is not value:
+            return None
+        return value, None if entry.expires == inf else max(entry.expires - self._clock(), 1e-3)
 
     def exists(self, key: str) -> bool:
         """Whether there is a value; counts as no lookup."""
@@ -131,9 +121,9 @@ class MemoryCache(AsyncTwins):
     # -- writing ------------------------------------------------------------------------------------
 
     def set(self, key: str, value: bytes, ttl: float | None = None) -> None:
-        """Keep `value` for `ttl` seconds, the cache's own if None."""
-        lives = self.ttl if ttl is None else ttl
-        expires = inf if lives is None else self._clock() + lives * self._jitter(ttl)
+        """Keep `value` for `ttl` seconds, > 0, the cache's own if None. Raises ConfigError for another."""
+        lives = lifetime(ttl, self.ttl, self._rng)
+        expires = inf if lives is None else self._clock() + lives
         with self._lock:
             self._drop(key)
             self._sets += 1
@@ -147,17 +137,14 @@ class MemoryCache(AsyncTwins):
                 self._drop(self._order.victim(self._entries))
                 self._evictions += 1
 
-    def _jitter(self, ttl: float | None) -> float:
-        """Only the cache's own time to live is spread: who asks for a time gets it."""
-        return 1.0 if ttl is not None else 1.0 + JITTER * (2.0 * self._rng.random() - 1.0)
-
     def mset(self, items: Mapping[str, bytes], ttl: float | None = None) -> None:
         """Keep all of `items`."""
         for key, value in items.items():
             self.set(key, value, ttl)
 
     def expire(self, key: str, ttl: float) -> bool:
-        """Let an entry live `ttl` seconds from now; False if there is none."""
+        """Let an entry live `ttl` seconds from now, > 0; False if there is none."""
+        checked(ttl)
         with self._lock:
             entry = self._entries.get(key)
             now = self._clock()
@@ -179,12 +166,13 @@ class MemoryCache(AsyncTwins):
         return sum(self.delete(key) for key in keys)
 
     def clear(self, pattern: str = "*") -> int:
-        """Remove the entries whose key matches a glob; how many there were."""
+        """Remove the entries whose key matches a glob (`cache/glob.py`); how many there were."""
+        means, now = matcher(pattern), self._clock()
         with self._lock:
-            gone = [key for key in self._entries if pattern == "*" or fnmatchcase(key, pattern)]
+            gone = {key: entry for key, entry in self._entries.items() if means(key)}
             for key in gone:
                 self._drop(key)
-            return len(gone)
+            return sum(entry.expires > now for entry in gone.values())
 
     def close(self) -> None:
         """Nothing to give back: another cluster may share it, and reads on."""

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from langchain_cluster.cache import CacheStats, MemoryCache
-from langchain_cluster.cache.memory import JITTER
+from langchain_cluster.cache.lifetime import JITTER
 from langchain_cluster.cache.order import ORDERS
 from langchain_cluster.errors import ConfigError
 from langchain_cluster.testing.clock import FakeClock

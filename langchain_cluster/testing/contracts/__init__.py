@@ -1,0 +1,5 @@
+"""What every implementation of a seam must do, as test classes to inherit (they need pytest)."""
+
+from langchain_cluster.testing.contracts.cache_store import CacheStoreContract
+
+__all__ = ["CacheStoreContract"]
