@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from threading import Thread
 from typing import Any
 
 import pytest
+from langchain_openai import ChatOpenAI
 
 from langchain_cluster import ClusteredLLM, Endpoint, Policy
 from langchain_cluster.model.events import AttemptEnded, CallsMigrated
@@ -14,6 +15,19 @@ from langchain_cluster.testing import SimulatedServer, faults
 from tests.faces.faces import Face, Heard, at_rest, cluster_of, pair, text_of
 
 Models = Callable[[str], Any]
+
+
+@pytest.fixture
+def server() -> Iterator[SimulatedServer]:
+    """One for each test: a blocked thread is left behind, and its going away ends that."""
+    with SimulatedServer() as server:
+        yield server
+
+
+@pytest.fixture
+def openai(server: SimulatedServer) -> Models:
+    return lambda endpoint: ChatOpenAI(base_url=server.openai_url(endpoint), model="m", api_key="-")
+
 
 TAKEN_OUT: dict[str, Callable[[Any], object]] = {
     "drained": lambda pool: pool.drain("bad", migrate=True),
