@@ -8,8 +8,10 @@ llm.invoke("hello")
 
 from langchain_cluster.cluster import Cluster
 from langchain_cluster.discovery import StaticDiscovery
+from langchain_cluster.drive.breaker import CircuitBreaker
 from langchain_cluster.errors import (
     BudgetExceeded,
+    CircuitOpen,
     ClusterError,
     ClusterExhausted,
     ConfigError,
@@ -30,6 +32,8 @@ __all__ = [
     "BreakerPolicy",
     "BudgetExceeded",
     "Capacity",
+    "CircuitBreaker",
+    "CircuitOpen",
     "Cluster",
     "ClusterError",
     "ClusterExhausted",

@@ -4,6 +4,7 @@
     ├── ConfigError               what you wrote is not valid: where, what, and what would be
     ├── NoEndpointAvailable       nobody may be asked now; .retry_after seconds, .why per endpoint
     ├── ClusterExhausted          everybody who may be asked was; .attempts, __cause__ the last
+    ├── CircuitOpen               a circuit breaker used alone refuses; .retry_after, .state, .name
     ├── Overloaded                shed by a limit or a full queue; .retry_after seconds
     ├── BudgetExceeded            .scope .limit .spent .resets_at
     ├── DeadlineExceeded          .after seconds, .attempts         (also TimeoutError, not retryable)
@@ -115,6 +116,28 @@ class ClusterExhausted(ClusterError, ModelError, RuntimeError):
         self.attempts = tuple(attempts)
         told = "; ".join(str(attempt) for attempt in self.attempts)
         super().__init__(message or f"no endpoint gave a complete answer: {told}")
+
+
+class CircuitOpen(ClusterError, RuntimeError):
+    """A circuit breaker that is used alone refuses the call: nobody was asked.
+
+    Attributes:
+        retry_after: seconds until a call may be let through, None if nobody can tell.
+        state: the breaker's state: "open", "half_open" (its probes are under way) or "forced_open".
+        name: the breaker's name, "" if it has none.
+    """
+
+    def __init__(
+        self, state: str, *, retry_after: float | None = None, name: str = "", reason: str = ""
+    ) -> None:
+        self.state, self.retry_after, self.name = state, retry_after, name
+        message = f"circuit {name!r} is" if name else "the circuit is"
+        message += f" {state.replace('_', ' ')}"
+        if reason:
+            message += f" ({reason})"
+        if retry_after is not None:
+            message += f"; it may be asked again in {retry_after:.1f} s"
+        super().__init__(message)
 
 
 class Overloaded(ClusterError):

@@ -2,6 +2,6 @@
 
 from langchain_cluster.guard.breaker import BreakerState, CircuitBreaker, Permit
 from langchain_cluster.guard.budget import RetryBudget
-from langchain_cluster.guard.window import Window
+from langchain_cluster.guard.window import CountWindow, Window
 
-__all__ = ["BreakerState", "CircuitBreaker", "Permit", "RetryBudget", "Window"]
+__all__ = ["BreakerState", "CircuitBreaker", "CountWindow", "Permit", "RetryBudget", "Window"]

@@ -1,4 +1,4 @@
-"""A circuit breaker that never sleeps, logs or reads the clock: it is told the time.
+"""A circuit breaker that never sleeps, logs or reads the clock of the system: it is told the time.
 
 The states are Resilience4j's, with four habits of well-known breakers mended:
 
@@ -7,7 +7,15 @@ The states are Resilience4j's, with four habits of well-known breakers mended:
 - A half-open probe that is cancelled gives its place back, and one that never reports expires, or
   half-open would last for ever.
 - Half-open admits exactly `half_open_probes` at a time, under any concurrency.
-- The lock is held for arithmetic, never for the call.
+- The lock is held for arithmetic, never for the call, and never while a listener is told.
+
+An answer to a closed circuit takes no lock: it is one more in a running number, which is taken over
+into the window before the window is next looked at. (Where Python runs without its global lock two
+answers at one instant may count as one; a failure is never lost.)
+
+Time that is no time (NaN, infinity) counts as the last that was told. A clock that jumps ahead ends
+what is due. One that jumps back makes nothing last longer, from then, than it may last at all:
+`max_open` for a break, `probe_expires` for a probe.
 """
 
 from __future__ import annotations
@@ -15,15 +23,22 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
+from math import inf
 from random import Random
 from threading import Lock
+from types import TracebackType
+from typing import Any, TypeVar
 
-from langchain_cluster.guard.window import Window
+from langchain_cluster.errors import CircuitOpen, ConfigError
+from langchain_cluster.guard import around
+from langchain_cluster.guard.telling import Listener, Telling
+from langchain_cluster.guard.window import window_of
 from langchain_cluster.model.call import Verdict
+from langchain_cluster.model.events import BreakerChanged
 from langchain_cluster.model.policy import BreakerPolicy
 from langchain_cluster.ports import Now
 
-PROBE_EXPIRES = 60.0  # seconds after which a probe that never reported no longer holds its place
+Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 class BreakerState(StrEnum):
@@ -47,29 +62,34 @@ class Permit:
 
     generation: int
     probe: bool = False
-    expires: float = 0.0
-
-
-Changed = Callable[[BreakerState, BreakerState, str, float], None]
-"""(before, after, reason, now); called after the lock is released."""
-
-_ADMITTING = frozenset({BreakerState.CLOSED, BreakerState.DISABLED, BreakerState.METRICS_ONLY})
 
 
 class CircuitBreaker:
-    """One endpoint's circuit.
+    """One circuit: of an endpoint in a pool, or of anything else that may fail.
+
+    Alone it is a decorator (`@breaker`) for functions, coroutines and generators of both kinds, and a
+    context manager (`with breaker:`, `async with breaker:`); both raise `CircuitOpen` instead of making
+    a call that is refused.
 
     Args:
         policy: thresholds and times.
-        clock: told the time by it only where no `now` is handed in (`force_open()` and the like).
+        clock: told the time by it where no `now` is handed in.
+        name: in events, errors and the repr.
+        counts: which exceptions are failures: a class, several, or a predicate. Others give the permit
+            back and say nothing. What is no `Exception` (a cancellation, a closed generator, Ctrl-C)
+            and a `CircuitOpen` never count; a group counts when one of its exceptions does.
+        on_change: told of every transition, in order, after the lock is released.
         rng: chance for the jitter of the open time.
-        changed: told of every transition.
         state: the one it begins in, and `reset` goes back to.
+
+    Raises:
+        ConfigError: `policy`, `clock`, `counts` or `on_change` is something else.
     """
 
     __slots__ = (
-        "_begins", "_changed", "_clock", "_lock", "_openings", "_permit", "_probes", "_rng", "_row",
-        "_succeeded", "_window", "generation", "open_until", "policy", "state",
+        "_answers", "_at", "_begins", "_clock", "_from", "_held", "_latest", "_lock", "_openings", "_permit",
+        "_probes", "_rng", "_row", "_slow_after", "_succeeded", "_taken", "_telling", "_until",
+        "_verdict_of", "_window", "generation", "name", "open_until", "policy", "reason", "state",
     )  # fmt: skip
 
     def __init__(
@@ -77,87 +97,125 @@ class CircuitBreaker:
         policy: BreakerPolicy,
         clock: Now,
         *,
+        name: str = "",
+        counts: around.Counts = Exception,
+        on_change: Listener | None = None,
         rng: Random | None = None,
-        changed: Changed | None = None,
         state: BreakerState = BreakerState.CLOSED,
     ) -> None:
-        self.policy = policy
-        self.state = self._begins = state
+        if not isinstance(policy, BreakerPolicy):
+            raise ConfigError(f"{type(policy).__name__} is not a BreakerPolicy", key="policy")
+        if not callable(getattr(clock, "now", None)):
+            raise ConfigError(f"{type(clock).__name__} has no now() -> seconds", key="clock")
+        self.policy, self.name = policy, name
+        self.state = self._begins = BreakerState(state)
+        self.reason = ""  # of the last transition
         self.open_until = 0.0
         self.generation = 0
-        self._clock, self._rng, self._changed = clock, rng or Random(), changed
+        self._clock, self._rng = clock, rng or Random()
+        self._verdict_of = around.verdicts(counts)
+        self._telling = Telling()
+        if on_change is not None:
+            self._telling.subscribe(on_change)
         self._lock = Lock()
-        self._window = Window(policy.window)
+        self._window = window_of(policy)
+        self._slow_after = inf if policy.slow_call_seconds is None else policy.slow_call_seconds
         self._row = 0  # failures in a row
         self._openings = 0  # in a row, for the growing open time
-        self._probes: list[Permit] = []
+        self._probes: dict[Permit, float] = {}  # under way, and when each loses its place
         self._succeeded = 0
-        self._permit = Permit(0)  # shared by all calls of one generation: nothing is built per call
+        self._latest = 0.0  # the last time that was one
+        self._held: dict[int, around.Hold] = {}  # by `with breaker:`
+        self._answers = self._taken = 0  # since ever, and how many of them the window has
+        self._from, self._until = inf, -inf  # when an answer counts without the lock, together with
+        self._at = 0.0  # a call that ended at this time
+        # Shared by all calls of one generation, so that nothing is built per call; None: none is given.
+        self._permit: Permit | None = Permit(0) if self.state in _ADMITTING else None
+
+    # -- a call ---------------------------------------------------------------------------------------
 
     def try_acquire(self, now: float) -> Permit | None:
         """Leave to make a call now, or None. Give it back with `record`, whatever happens."""
-        if self.state in _ADMITTING:
-            return self._permit
+        permit = self._permit
+        if permit is not None:
+            return permit
         with self._lock:
-            before = self.state
-            if before is BreakerState.OPEN and now >= self.open_until:
-                self._enter(BreakerState.HALF_OPEN)
-            permit: Permit | None = None
-            if self.state is BreakerState.HALF_OPEN:
-                self._probes = [probe for probe in self._probes if probe.expires > now]
-                if len(self._probes) + self._succeeded < self.policy.half_open_probes:
-                    permit = Permit(self.generation, probe=True, expires=now + PROBE_EXPIRES)
-                    self._probes.append(permit)
-            elif self.state in _ADMITTING:
-                permit = self._permit
-            after = self.state
-        if after is not before:
-            self._tell(before, after, "the open time is over", now)
+            now, before = self._time(now), self.state
+            if before is BreakerState.OPEN:
+                self.open_until = min(self.open_until, now + self.policy.max_open)
+                if now >= self.open_until:
+                    self._enter(BreakerState.HALF_OPEN, "the open time is over", now)
+            permit = self._probe(now) if self.state is BreakerState.HALF_OPEN else self._permit
+        if self.state is not before:
+            self._telling.tell()
+        return permit
+
+    def _probe(self, now: float) -> Permit | None:
+        expires = now + self.policy.probe_expires
+        for probe, until in list(self._probes.items()):
+            if now >= until:
+                del self._probes[probe]
+            elif until - now > 2.0 * self.policy.probe_expires:  # the clock went back
+                self._probes[probe] = expires
+        if len(self._probes) + self._succeeded >= self.policy.half_open_probes:
+            return None
+        permit = Permit(self.generation, probe=True)
+        self._probes[permit] = expires
         return permit
 
     def record(self, permit: Permit, verdict: Verdict, now: float, seconds: float = 0.0) -> None:
         """Give `permit` back and say how the call ended; `seconds` is how long it took."""
+        if (
+            verdict is Verdict.OK
+            and permit is self._permit
+            and self._from <= now < self._until
+            and seconds <= self._slow_after
+        ):
+            self._answers += 1
+            if self._row:
+                self._row = 0
+            return
         if self.state is BreakerState.DISABLED:
             return
         with self._lock:
             if permit.generation != self.generation:
                 return  # a late result of an older state neither closes nor extends anything
-            before, reason = self.state, ""
+            now, generation = self._time(now), self.generation
             if permit.probe:
-                reason = self._probed(permit, verdict, now)
+                self._probed(permit, verdict, now)
             elif verdict in _COUNTED:
-                reason = self._counted(verdict, now, seconds)
-            after = self.state
-        if after is not before:
-            self._tell(before, after, reason, now)
+                self._counted(verdict, now, seconds)
+            changed = self.generation != generation
+        if changed:
+            self._telling.tell()
 
-    def _probed(self, permit: Permit, verdict: Verdict, now: float) -> str:
-        if permit not in self._probes:
-            return ""  # it had expired, and its place may be another's by now
-        self._probes.remove(permit)
+    def _probed(self, permit: Permit, verdict: Verdict, now: float) -> None:
+        if self._probes.pop(permit, None) is None:
+            return  # it had expired, and its place may be another's by now
         if verdict is Verdict.OK:
             self._succeeded += 1
             if self._succeeded >= self.policy.half_open_probes:
                 self._openings = 0
-                self._enter(BreakerState.CLOSED)
-                return "the probe was answered"
+                self._enter(BreakerState.CLOSED, "the probe was answered", now)
         elif verdict in _COUNTED:
-            self._open(now)
-            return "the probe failed"
-        return ""  # cancelled, throttled or the caller's fault: says nothing, and frees the place
+            self._open(now, "the probe failed")
+        # Cancelled, throttled or the caller's fault: says nothing, and frees the place.
 
-    def _counted(self, verdict: Verdict, now: float, seconds: float) -> str:
-        policy = self.policy
-        slow = policy.slow_call_seconds is not None and seconds > policy.slow_call_seconds
-        failed = verdict is not Verdict.OK
+    def _counted(self, verdict: Verdict, now: float, seconds: float) -> None:
+        slow, failed = seconds > self._slow_after, verdict is not Verdict.OK
+        self._take_over()
         self._row = self._row + 1 if failed else 0
         self._window.add(now, failed=failed, slow=slow)
-        if not (failed or slow) or self.state is not BreakerState.CLOSED:
-            return ""
-        reason = self._too_bad(verdict, now)
-        if reason:
-            self._open(now)
-        return reason
+        self._at, (self._from, self._until) = now, self._window.bucket(now)
+        if (failed or slow) and self.state is BreakerState.CLOSED and (reason := self._too_bad(verdict, now)):
+            self._open(now, reason)
+
+    def _take_over(self) -> None:
+        """Bring the window up to date with the answers that came in without the lock."""
+        answers = self._answers
+        if answers != self._taken:
+            self._window.add(self._at, times=answers - self._taken)
+            self._taken = answers
 
     def _too_bad(self, verdict: Verdict, now: float) -> str:
         policy = self.policy
@@ -174,37 +232,46 @@ class CircuitBreaker:
             return f"{slow} of {calls} took longer than {policy.slow_call_seconds:g} s"
         return ""
 
-    def _open(self, now: float) -> None:
+    # -- transitions, under the lock ------------------------------------------------------------------
+
+    def _open(self, now: float, reason: str = "") -> None:
         # The exponent is bounded: 2.0 ** 1100 would overflow after a very long outage.
         longest = min(self.policy.max_open, self.policy.open_for * 2.0 ** min(self._openings, 60))
         self.open_until = now + longest * (0.5 + 0.5 * self._rng.random())  # equal jitter
         self._openings += 1
-        self._enter(BreakerState.OPEN)
+        self._enter(BreakerState.OPEN, reason, now)
 
-    def _enter(self, state: BreakerState) -> None:
-        self.state = state
+    def _enter(self, state: BreakerState, reason: str, now: float) -> None:
+        before, self.state = self.state, state
         self.generation += 1
-        self._permit = Permit(self.generation)
-        self._probes, self._succeeded, self._row = [], 0, 0
+        self._from, self._until = inf, -inf
+        self._probes, self._succeeded, self._row = {}, 0, 0
         if state is not BreakerState.OPEN:
             self.open_until = 0.0
         if state is not BreakerState.HALF_OPEN:
             self._window.clear()
+            self._taken = self._answers
+        self._permit = Permit(self.generation) if state in _ADMITTING else None
+        if before is not state:
+            self.reason = reason
+            self._telling.add(BreakerChanged(now, self.name, state.value, before.value, reason))
 
-    def _tell(self, before: BreakerState, after: BreakerState, reason: str, now: float) -> None:
-        if self._changed is not None:
-            self._changed(before, after, reason, now)
+    def _time(self, now: float) -> float:
+        if -inf < now < inf:
+            self._latest = now
+        return self._latest
+
+    # -- by hand --------------------------------------------------------------------------------------
 
     def _set(self, state: BreakerState, reason: str) -> None:
+        now = self._clock.now()
         with self._lock:
-            before = self.state
             self._openings = 0
-            self._enter(state)
-        if before is not state:
-            self._tell(before, state, reason, self._clock.now())
+            self._enter(state, reason, self._time(now))
+        self._telling.tell()
 
     def force_open(self) -> None:
-        """Refuse everything until `reset`, `force_close` or `disable`."""
+        """Refuse everything until `reset`, `force_close`, `disable` or `metrics_only`."""
         self._set(BreakerState.FORCED_OPEN, "forced open")
 
     def force_close(self) -> None:
@@ -220,23 +287,85 @@ class CircuitBreaker:
         self._set(BreakerState.DISABLED, "disabled")
 
     def metrics_only(self) -> None:
-        """Count, but never open, until `reset`."""
+        """Admit everything and count, but never open, until `reset`."""
         self._set(BreakerState.METRICS_ONLY, "metrics only")
+
+    def subscribe(self, listener: Listener) -> Callable[[], None]:
+        """Call `listener` with a `BreakerChanged` at every transition from now on; the result ends that.
+
+        It may use the breaker. What it raises is a `RuntimeWarning`, and fails no call.
+
+        Raises:
+            ConfigError: it cannot be called.
+        """
+        return self._telling.subscribe(listener)
+
+    # -- alone ----------------------------------------------------------------------------------------
+
+    def __call__(self, function: Function) -> Function:
+        """The same function, guarded: it raises `CircuitOpen` when the circuit refuses.
+
+        A generator is guarded from its first step to the end of the iteration, and only the time it
+        works itself counts for being slow. A plain function that returns a coroutine or a generator is
+        guarded while that runs.
+        """
+        return around.wrapped(self, function)
+
+    def hold(self) -> around.Hold:
+        """Guard one block: `with breaker.hold() as call:`, where `call.failed()` says that it failed.
+
+        The same as `with breaker:`, for blocks that do not end in the order they began in, as those
+        of generators that take turns.
+        """
+        return around.Hold(self)
+
+    def __enter__(self) -> around.Hold:
+        return around.entered(self)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        around.left(self, error)
+
+    async def __aenter__(self) -> around.Hold:
+        return around.entered(self)
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        around.left(self, error)
+
+    def acquire(self, now: float) -> Permit:
+        """Leave to make a call now. Raises CircuitOpen when there is none."""
+        permit = self.try_acquire(now)
+        if permit is not None:
+            return permit
+        state, until, reason = self.state, self.open_until, self.reason
+        retry_after = max(0.0, until - now) if state is BreakerState.OPEN else None
+        if state in _ADMITTING:  # it was closed by another thread a moment ago
+            state, retry_after = BreakerState.HALF_OPEN, 0.0
+        raise CircuitOpen(state.value, retry_after=retry_after, name=self.name, reason=reason)
+
+    # -- what can be seen -----------------------------------------------------------------------------
 
     def counts(self, now: float) -> tuple[int, int, int]:
         """(calls, failed, slow) within the policy's window."""
         with self._lock:
-            return self._window.totals(now)
+            self._take_over()
+            return self._window.totals(self._time(now))
 
     def __repr__(self) -> str:
-        now = self._clock.now()
+        now, state = self._clock.now(), self.state
         calls, failed, _ = self.counts(now)
-        text = f"<CircuitBreaker {self.state.value}"
+        text = f"<CircuitBreaker {f'{self.name} ' if self.name else ''}{state.value}"
         if calls:
             text += f", {failed} of {calls} failed"
-        if self.state is BreakerState.OPEN:
-            text += f", probes in {max(0.0, self.open_until - now):.1f} s"
+        if state is BreakerState.OPEN:
+            text += f", {self.reason}, probes in {max(0.0, self.open_until - now):.1f} s"
+        elif state is BreakerState.HALF_OPEN:
+            text += f", {len(self._probes)} of {self.policy.half_open_probes} probes under way"
         return text + ">"
 
 
+_ADMITTING = frozenset({BreakerState.CLOSED, BreakerState.DISABLED, BreakerState.METRICS_ONLY})
 _COUNTED = frozenset({Verdict.OK, Verdict.TRANSIENT, Verdict.CONFIG})

@@ -17,13 +17,17 @@ from langchain_cluster.model.strict import Seconds, Strict
 class BreakerPolicy(Strict):
     """When an endpoint is left alone, and for how long (Resilience4j's states).
 
-    Opens at `failure_rate` of at least `min_calls` calls in the last `window` seconds, or after
+    Opens at `failure_rate` of at least `min_calls` calls in the window, or after
     `consecutive_failures` in a row, or when `slow_call_rate` of the calls took longer than
-    `slow_call_seconds`. Stays open `open_for` seconds, doubled for each opening in a row up to
-    `max_open`, with equal jitter; then lets exactly `half_open_probes` calls try.
+    `slow_call_seconds`. The window is the last `window` seconds, or with `window_calls` the last so many
+    calls, however long ago; then `window` is None, and `min_calls` no more than there are. Stays open
+    `open_for` seconds, doubled for each opening in a row up to `max_open`, with equal jitter; then lets
+    exactly `half_open_probes` calls try. A probe that has not reported after `probe_expires` seconds
+    gives its place to another: choose it longer than the longest call.
     """
 
-    window: Seconds = 30.0
+    window: Seconds | None = 30.0
+    window_calls: int | None = Field(None, ge=1, le=1_000_000, strict=True)
     failure_rate: float = Field(0.5, gt=0, le=1)
     min_calls: int = Field(10, ge=1)
     consecutive_failures: int | None = Field(5, ge=1)
@@ -32,9 +36,32 @@ class BreakerPolicy(Strict):
     open_for: Seconds = 5.0
     max_open: Seconds = 300.0
     half_open_probes: int = Field(1, ge=1)
+    probe_expires: Seconds = 60.0
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_window(cls, given: Any) -> Any:
+        """Who counts calls means no seconds, and cannot wait for more calls than are counted."""
+        if not isinstance(given, dict) or given.get("window_calls") is None:
+            return given
+        calls = given["window_calls"]
+        fewest = {"min_calls": min(calls, 10)} if type(calls) is int and calls >= 1 else {}
+        return {"window": None, **fewest, **given}
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
+        if self.window is not None and self.window_calls is not None:
+            raise ValueError(
+                f"window {self.window:g} s and window_calls {self.window_calls} contradict each other:"
+                " give one of them"
+            )
+        if self.window is None and self.window_calls is None:
+            raise ValueError("window is missing: give seconds, or window_calls")
+        if self.window_calls is not None and self.min_calls > self.window_calls:
+            raise ValueError(
+                f"min_calls {self.min_calls} is more than window_calls {self.window_calls}:"
+                " the rates would never be looked at"
+            )
         if self.max_open < self.open_for:
             raise ValueError(f"max_open {self.max_open:g} s is shorter than open_for {self.open_for:g} s")
         return self

@@ -383,8 +383,20 @@ class Pool:
         self._publish(self._clock.now())
 
     def disable_breaker(self, id: str) -> None:
-        """Admit every call to it and count nothing, until `reset`."""
+        """Admit every call to it and count nothing, until `enable_breaker` or `reset`."""
         self._member(id).breaker.disable()
+
+    def metrics_only(self, id: str) -> None:
+        """Admit every call to it and count, but never open, until `enable_breaker` or `reset`."""
+        self._member(id).breaker.metrics_only()
+
+    def enable_breaker(self, id: str) -> None:
+        """Let its circuit break by itself again, whatever was done to it by hand, closed and uncounted.
+
+        Where the pool has no breaking, it is disabled again. What `reset` forgets beside the circuit
+        stays.
+        """
+        self._member(id).breaker.reset()
 
     def _migrate(self, id: str, reason: str) -> int:
         if self._recall is None:
@@ -411,15 +423,16 @@ class Pool:
         return member
 
     def _new_breaker(self, id: str) -> CircuitBreaker:
-        def changed(before: BreakerState, after: BreakerState, reason: str, now: float) -> None:
-            self._publish(now)
-            self._emit(BreakerChanged(now, id, after.value, before.value, reason))
+        def changed(change: BreakerChanged) -> None:
+            self._publish(change.at)
+            self._emit(change)
 
         return CircuitBreaker(
             self._breaker_policy or BreakerPolicy(),
             self._clock,
+            name=id,
             rng=Random(self._rng.random()),
-            changed=changed,
+            on_change=changed,
             state=BreakerState.CLOSED if self._breaker_policy else BreakerState.DISABLED,
         )
 
