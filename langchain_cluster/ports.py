@@ -15,6 +15,7 @@ from langchain_cluster.model.call import Answer, Attempt, Outcome, Request
 from langchain_cluster.model.endpoint import Endpoint, Load, Roster
 from langchain_cluster.model.events import Event
 from langchain_cluster.model.health import Health
+from langchain_cluster.model.term import Term
 
 
 class Now(Protocol):
@@ -210,6 +211,47 @@ class HealthCheck(Protocol):
 
     async def acheck(self, endpoint: Endpoint) -> Health:
         """The same, awaited."""
+
+
+@runtime_checkable
+class Leadership(Protocol):
+    """One holder per fleet, for work that should be done once.
+
+    At most one term lasts at a time, as well as the place that keeps it can tell. None of these waits
+    for its turn, and none raises because that place is away: then nobody becomes the holder, and who
+    is one stays it until its term ends. `now` is in the monotonic seconds of the caller, read before
+    the call; `Term.until` is in the same. It may have a `close()`. It is called from several threads.
+    """
+
+    lease: float  # seconds a term lasts unless it is renewed
+    trouble: str | None  # why the last call could not be answered; None when it was
+
+    def acquire(self, now: float) -> Term | None:
+        """A new term with a larger token than all before it; None when somebody has one."""
+
+    def renew(self, term: Term, now: float) -> Term | None:
+        """The same term with a later end; None when it is over, and then the work is to stop."""
+
+    def release(self, term: Term) -> None:
+        """End a term before its time. Does nothing when it is over."""
+
+    async def aacquire(self, now: float) -> Term | None: ...
+    async def arenew(self, term: Term, now: float) -> Term | None: ...
+    async def arelease(self, term: Term) -> None: ...
+
+
+@runtime_checkable
+class Noticeboard(Protocol):
+    """Where a holder tells its fleet what it found. A `Leadership` may be one too; failing is silent."""
+
+    def post(self, term: Term, name: str, text: str, keep: float) -> bool:
+        """Publish for `keep` seconds, over what is there; whether it did. A later term's stays."""
+
+    def read(self, name: str) -> tuple[str, float] | None:
+        """What was published, and how many seconds ago; None for nothing."""
+
+    async def apost(self, term: Term, name: str, text: str, keep: float) -> bool: ...
+    async def aread(self, name: str) -> tuple[str, float] | None: ...
 
 
 EventListener = Callable[[Event], None]
