@@ -25,6 +25,7 @@ from langchain_cluster.llm import ClusteredLLM
 from langchain_cluster.model.call import Outcome, Request, Usage, Verdict
 from langchain_cluster.model.endpoint import Capacity, Endpoint, EndpointStatus, Load, Price, Role, Roster
 from langchain_cluster.model.filters import EndpointFilter
+from langchain_cluster.model.health import HealthPolicy
 from langchain_cluster.model.policy import BreakerPolicy, OutlierPolicy, Policy, SlowStartPolicy
 from langchain_cluster.pool import Pool
 
@@ -43,6 +44,7 @@ __all__ = [
     "Endpoint",
     "EndpointFilter",
     "EndpointStatus",
+    "HealthPolicy",
     "Load",
     "NoEndpointAvailable",
     "Outcome",
