@@ -21,15 +21,18 @@ from langchain_cluster.drive.recall import Recalls
 from langchain_cluster.drive.tally import Tally
 from langchain_cluster.drive.tasks import TaskDriver
 from langchain_cluster.drive.workers import Workers
-from langchain_cluster.endpoints.caller import ModelCaller
 from langchain_cluster.endpoints.codec import AnswerCodec
 from langchain_cluster.endpoints.fingerprint import CacheKeys
 from langchain_cluster.endpoints.profile import common_model_name
+from langchain_cluster.endpoints.retrieval import DocumentsCodec
+from langchain_cluster.endpoints.roles import Callers
+from langchain_cluster.endpoints.vectors import TextParts, VectorCodec
 from langchain_cluster.errors import ConfigError
 from langchain_cluster.guard.budget import RetryBudget
 from langchain_cluster.guard.flights import Flights
+from langchain_cluster.guard.quantile import Lately
 from langchain_cluster.model.call import Answer, Request
-from langchain_cluster.model.endpoint import Endpoint, Load, Rejected
+from langchain_cluster.model.endpoint import Endpoint, Load, Rejected, Role
 from langchain_cluster.model.events import EndpointLeft, EndpointRejected
 from langchain_cluster.model.events import Event as ClusterEvent
 from langchain_cluster.model.health import HealthPolicy
@@ -38,7 +41,7 @@ from langchain_cluster.plan.call import complete, relay
 from langchain_cluster.plan.context import Context
 from langchain_cluster.plugins import make_balancer
 from langchain_cluster.pool.pool import Pool
-from langchain_cluster.ports import Balancer, CacheStore, Clock, Discovery, HealthCheck, Tracing
+from langchain_cluster.ports import Balancer, CacheStore, Clock, Codec, Discovery, HealthCheck, Tracing
 from langchain_cluster.telemetry.fanout import EventFanout
 from langchain_cluster.telemetry.spans import OtelTracing
 
@@ -123,16 +126,25 @@ class Cluster:
             recall=recalls.recall,
         )
         self.cache = cache
-        self.caller = ModelCaller(self.clock.now)
+        self.caller = Callers(self.clock.now)
         for endpoint in self._fixed:
-            self.caller.adapter(endpoint)  # a model that is none is told now, not at the first call
-        self._codec, self._flights = AnswerCodec(), Flights()
-        self.keys = None if cache is None else CacheKeys(self.pool)
+            self.caller.check(endpoint)  # a model that is none is told now, not at the first call
+        self._codecs: dict[Role, Codec] = {
+            Role.LLM: AnswerCodec(),
+            Role.EMBEDDING: VectorCodec(),
+            Role.RETRIEVAL: DocumentsCodec(),
+        }
+        self._texts = TextParts(self.caller.embedding.lengths)
+        self._flights = Flights()
+        self.models = CacheKeys(self.pool)
+        self.keys = None if cache is None else self.models
         self._workers = Workers()
         self.tracing: Tracing = tracing or OtelTracing()
         self.blocking = BlockingDriver(self.clock, self.caller, cache, self.tracing, self._workers, recalls)
         self.tasks = TaskDriver(self.clock, self.caller, cache, self.tracing, recalls)
         self._budgets: dict[float, RetryBudget] = {}
+        self._hedges: dict[float, RetryBudget] = {}
+        self._lately = Lately()
         self._followers = Followers(
             self._fixed, self._sources, self.pool.replace, seed, self._reject, self._report
         )
@@ -146,8 +158,8 @@ class Cluster:
 
     # -- one call -----------------------------------------------------------------------------------
 
-    def context(self, policy: Policy) -> Context:
-        """What one call's plan may see."""
+    def context(self, policy: Policy, role: Role = Role.LLM, began: float | None = None) -> Context:
+        """What the plan of one call for `role` may see."""
         cached = self.keys is not None and policy.cache is not False
         return Context(
             self.pool,
@@ -157,8 +169,12 @@ class Cluster:
             self._budget(policy.retry_budget),
             self._flights if cached else None,
             self.keys if cached else None,
-            self._codec,
+            self._codecs.get(role),
             self.events.heard,
+            self._texts if role is Role.EMBEDDING else None,
+            began,
+            None if policy.hedge is None else self._hedge_budget(policy.hedge.max_extra),
+            None if policy.hedge is None else self._lately,
         )
 
     def policy_for(self, agent: str | None) -> Policy:
@@ -171,6 +187,12 @@ class Cluster:
         budget = self._budgets.get(ratio)
         if budget is None:
             budget = self._budgets.setdefault(ratio, RetryBudget(ratio, self.clock.now()))
+        return budget
+
+    def _hedge_budget(self, ratio: float) -> RetryBudget:
+        budget = self._hedges.get(ratio)
+        if budget is None:
+            budget = self._hedges.setdefault(ratio, RetryBudget(ratio, self.clock.now(), floor=1.0))
         return budget
 
     @property
@@ -199,13 +221,17 @@ class Cluster:
             await asyncio.to_thread(self._followers.ready.wait, policy.timeout)
         self._tally.enter()
 
-    def complete(self, request: Request, policy: Policy) -> Answer:
-        """Ask and wait for the whole answer."""
+    def complete(self, request: Request, policy: Policy, began: float | None = None) -> Answer:
+        """Ask and wait for the whole answer.
+
+        Args:
+            began: when the work began that this call is a part of, and whose time it shares.
+        """
         self._begin(policy)
         span = self.tracing.call(request, balancer=self.pool.balancer.name, streaming=False)
         ended: Answer | BaseException | None = None
         try:
-            ended = self.blocking.run(complete(request, self.context(policy)), span)
+            ended = self.blocking.run(complete(request, self.context(policy, request.role, began)), span)
             return ended
         except BaseException as error:
             ended = error
@@ -215,13 +241,13 @@ class Cluster:
                 span.end(ended)
             self._tally.leave(ended)
 
-    async def acomplete(self, request: Request, policy: Policy) -> Answer:
+    async def acomplete(self, request: Request, policy: Policy, began: float | None = None) -> Answer:
         """The asyncio twin of `complete`."""
         await self._abegin(policy)
         span = self.tracing.call(request, balancer=self.pool.balancer.name, streaming=False)
         ended: Answer | BaseException | None = None
         try:
-            ended = await self.tasks.run(complete(request, self.context(policy)), span)
+            ended = await self.tasks.run(complete(request, self.context(policy, request.role, began)), span)
             return ended
         except BaseException as error:
             ended = error
@@ -338,6 +364,11 @@ class Cluster:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.aclose()
+
+    @property
+    def discovers(self) -> bool:
+        """Whether endpoints may come from a discovery."""
+        return bool(self._sources)
 
     @property
     def model_name(self) -> str:

@@ -29,15 +29,12 @@ from langchain_cluster.endpoints.request import arguments_of, request_of
 from langchain_cluster.endpoints.settings import SCOPE, Scope, settings_of
 from langchain_cluster.endpoints.structured import ClusteredBinding, bound_tools, structured
 from langchain_cluster.errors import ConfigError
+from langchain_cluster.faces import OWN_OPTIONS as _OWN_OPTIONS
+from langchain_cluster.faces import a_policy, a_store, policy_of_agent
 from langchain_cluster.model.call import Request
 from langchain_cluster.model.endpoint import Endpoint
 from langchain_cluster.model.policy import Policy
 from langchain_cluster.model.strict import explain
-
-_OWN_OPTIONS = (
-    "agents", "balancer", "breaker", "clock", "discovery", "drain_timeout", "health", "outlier", "seed",
-    "slow_start", "tracing",
-)  # fmt: skip
 
 
 class ClusteredLLM(BaseChatModel):
@@ -88,18 +85,11 @@ class ClusteredLLM(BaseChatModel):
             warnings.warn(
                 "api_key is not used by ClusteredLLM: the model of each endpoint has its own", stacklevel=2
             )
-        short = {"timeout": timeout, "attempts": None if max_retries is None else max_retries + 1}
-        short = {name: value for name, value in short.items() if value is not None}
-        if isinstance(policy, Mapping):
-            policy = Policy(**policy)
-        elif policy is not None and not isinstance(policy, Policy):
-            raise ConfigError(f"{type(policy).__name__} is not a Policy", key="policy")
-        if short:
-            policy = (policy or Policy()).but(**short)
+        policy = a_policy(policy, timeout, max_retries)
         if cluster is None:
             own = {name: options.pop(name) for name in _OWN_OPTIONS if name in options}
             self._no_unknown(options)
-            cluster = Cluster(endpoints, policy=policy, cache=_a_store(cache), **own)
+            cluster = Cluster(endpoints, policy=policy, cache=a_store(cache), **own)
             policy = None  # it is the cluster's: the agents' policies come before it
         else:
             self._no_unknown(options)
@@ -135,10 +125,8 @@ class ClusteredLLM(BaseChatModel):
 
     def for_agent(self, agent: str, **overrides: Any) -> Self:
         """A light view for one agent: the same pool, its own name, and its policy with `overrides`."""
-        if not overrides:
-            return self.model_copy(update={"agent": agent, "policy": None})
-        base = self.cluster.agents.get(agent) or self.policy or self.cluster.policy
-        return self.model_copy(update={"agent": agent, "policy": base.but(**overrides)})
+        policy = policy_of_agent(self.cluster, agent, self.policy, overrides)
+        return self.model_copy(update={"agent": agent, "policy": policy})
 
     # -- the faces ----------------------------------------------------------------------------------
 
@@ -448,20 +436,6 @@ _PICKLED = (
     "agent", "max_tokens", "metadata", "name", "policy", "stop_sequences", "streaming", "tags", "temperature"
 )  # fmt: skip
 _HIDDEN = {"cluster", "config_source", "stop_sequences", "custom_get_token_ids"}
-
-
-def _a_store(cache: Any) -> Any:
-    from langchain_cluster.cache.memory import MemoryCache
-
-    if cache is None or cache is False:
-        return None
-    if cache is True:
-        return MemoryCache()
-    if not callable(getattr(cache, "aget", None)) or not callable(getattr(cache, "mget", None)):
-        raise ConfigError(
-            f"{type(cache).__name__} is no CacheStore: give MemoryCache(), True or None", key="cache"
-        )
-    return cache
 
 
 def _run_id(config: RunnableConfig) -> str:

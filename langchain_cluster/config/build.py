@@ -6,22 +6,26 @@ from typing import Any
 
 from langchain_cluster.cache.memory import MemoryCache
 from langchain_cluster.config.endpoint import EndpointConfig
-from langchain_cluster.config.models import chat_model
+from langchain_cluster.config.models import chat_model, vectors_model
 from langchain_cluster.config.schema import CacheConfig, ClusterConfig
 from langchain_cluster.errors import ConfigError
-from langchain_cluster.model.endpoint import Endpoint
+from langchain_cluster.model.endpoint import Endpoint, Role
 from langchain_cluster.model.strict import relocated
 
 
-def cluster_arguments(config: ClusterConfig) -> dict[str, Any]:
+def cluster_arguments(config: ClusterConfig, role: Role = Role.LLM) -> dict[str, Any]:
     """Keyword arguments for `Cluster(...)`.
+
+    Args:
+        role: what the cluster is for. Where no endpoint says that it has this role, those have it that
+            say nothing of theirs.
 
     Raises:
         ConfigError: an environment variable is not set, a provider's library is not installed, or it
             refuses its arguments. The key says which endpoint.
     """
     return {
-        "endpoints": [_endpoint(own, number, config._file) for number, own in enumerate(config.endpoints)],
+        "endpoints": [_endpoint(own, number, config._file) for number, own in enumerate(_for(role, config))],
         "balancer": config.balancer.make(),
         "cache": None if config.cache is None else _cache(config.cache),
         "policy": config.policy.policy(),
@@ -33,9 +37,17 @@ def cluster_arguments(config: ClusterConfig) -> dict[str, Any]:
     }
 
 
+def _for(role: Role, config: ClusterConfig) -> list[EndpointConfig]:
+    endpoints = list(config.endpoints)
+    if any(role in own.roles for own in endpoints if "roles" in own.model_fields_set):
+        return endpoints
+    given = {"roles": frozenset({role})}
+    return [own if "roles" in own.model_fields_set else own.model_copy(update=given) for own in endpoints]
+
+
 def _endpoint(own: EndpointConfig, number: int, file: str | None) -> Endpoint:
     try:
-        model = chat_model(own)
+        model = vectors_model(own) if Role.EMBEDDING in own.roles else chat_model(own)
     except ConfigError as error:
         told = str(error).removeprefix(f"{error.key}: ")
         named = ConfigError(f"{told} (endpoint {own.id!r})", key=error.key)

@@ -1,4 +1,4 @@
-"""The chat model of an endpoint that a config describes. A provider's library is imported when it is used.
+"""The model of an endpoint that a config describes: chat or embeddings. Libraries are imported when used.
 
 `openai:` and `anthropic:` are made here, `scripted:` plays a script without any server (docs and tests),
 and every other provider is left to LangChain's `init_chat_model`.
@@ -30,12 +30,7 @@ def chat_model(config: EndpointConfig) -> Any:
     arguments = with_variables(config.params, "params")
     if config.provider == "scripted":
         return _scripted(config, arguments)
-    if config.api_key_env is not None:
-        arguments["api_key"] = SecretStr(variable(config.api_key_env, "api_key_env"))
-    elif config.address is not None and config.provider in ("openai", "anthropic"):
-        arguments["api_key"] = SecretStr(NO_KEY)
-    if config.address is not None:
-        arguments["base_url"] = config.address
+    _add_place_and_key(config, arguments)
     if config.provider == "openai":
         kind = _library("langchain_openai", extra="openai").ChatOpenAI
     elif config.provider == "anthropic":
@@ -44,6 +39,37 @@ def chat_model(config: EndpointConfig) -> Any:
         return _any_other(config, arguments)
     _check_names(kind, config.params)
     return _made(kind, {"model": config.model_name, **arguments})
+
+
+def vectors_model(config: EndpointConfig) -> Any:
+    """New embeddings.
+
+    Raises:
+        ConfigError: its library is not installed, a variable is not set, or an argument is not valid.
+    """
+    arguments = with_variables(config.params, "params")
+    if config.provider == "scripted":
+        kind = import_module("langchain_cluster.testing").ScriptedEmbeddings
+        _check_names(kind, config.params)
+        return _made(kind, {"model": config.model_name, **arguments})
+    _add_place_and_key(config, arguments)
+    if config.provider != "openai":
+        return _any_other(config, arguments, vectors=True)
+    kind = _library("langchain_openai", extra="openai").OpenAIEmbeddings
+    _check_names(kind, config.params)
+    if config.address is not None:
+        # Servers of one's own want texts, not the tokens of a model of OpenAI's.
+        arguments.setdefault("check_embedding_ctx_length", False)
+    return _made(kind, {"model": config.model_name, **arguments})
+
+
+def _add_place_and_key(config: EndpointConfig, arguments: dict[str, Any]) -> None:
+    if config.api_key_env is not None:
+        arguments["api_key"] = SecretStr(variable(config.api_key_env, "api_key_env"))
+    elif config.address is not None and config.provider in ("openai", "anthropic"):
+        arguments["api_key"] = SecretStr(NO_KEY)
+    if config.address is not None:
+        arguments["base_url"] = config.address
 
 
 def _library(module: str, *, extra: str | None = None) -> Any:
@@ -98,10 +124,10 @@ def _scripted(config: EndpointConfig, arguments: dict[str, Any]) -> Any:
     return _made(lambda **fields: model(*script, **fields), {"model_name": config.model_name, **arguments})
 
 
-def _any_other(config: EndpointConfig, arguments: dict[str, Any]) -> Any:
+def _any_other(config: EndpointConfig, arguments: dict[str, Any], *, vectors: bool = False) -> Any:
     provider = config.provider
     try:
-        langchain = import_module("langchain.chat_models")
+        langchain = import_module("langchain.embeddings" if vectors else "langchain.chat_models")
     except ImportError:
         raise ConfigError(
             f"unknown provider {provider!r} (others than these are made by langchain, which is not "
@@ -110,9 +136,14 @@ def _any_other(config: EndpointConfig, arguments: dict[str, Any]) -> Any:
             valid=PROVIDERS,
             got=provider,
         ) from None
-    known = sorted({*PROVIDERS, *getattr(langchain.base, "_BUILTIN_PROVIDERS", ())})
+    builtin = getattr(langchain.base, "_BUILTIN_PROVIDERS", ())
+    known = sorted({*(("openai", "scripted") if vectors else PROVIDERS), *builtin})
     if len(known) > len(PROVIDERS) and provider not in known:
         raise ConfigError(f"unknown provider {provider!r}", key="model", valid=known, got=provider)
+    if vectors:
+        return _made(
+            langchain.init_embeddings, {"model": config.model_name, "provider": provider, **arguments}
+        )
     return _made(
         langchain.init_chat_model,
         {"model": config.model_name, "model_provider": provider, **arguments},

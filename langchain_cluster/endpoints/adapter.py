@@ -83,24 +83,25 @@ class Adapter:
             return arguments
         if headers:
             arguments["extra_headers"] = {**(arguments.get("extra_headers") or {}), **headers}
-        timeout = self._timeout(limits, now, stream=stream)
+        timeout = timeout_of(self.sdk, limits, now, stream=stream)
         if timeout is not None and "timeout" not in arguments:
             arguments["timeout"] = timeout
         return arguments
 
-    def _timeout(self, limits: Limits, now: float, *, stream: bool) -> Any:
-        """The SDK's own limits: they end what a limit of ours has left behind."""
-        kind = getattr(sys.modules.get(self.sdk or ""), "Timeout", None)
-        if kind is None:
-            return None
-        read = None if limits.until is None else max(0.05, limits.until - now)
-        if stream and limits.idle is not None:
-            between = max(limits.idle, limits.first_token or 0.0)
-            read = between if read is None else min(read, between)
-        if read is None and limits.connect is None:
-            return None
-        connect = limits.connect if read is None or limits.connect is None else min(limits.connect, read)
-        return kind(read, connect=connect if connect is not None else read)
+
+def timeout_of(sdk: str | None, limits: Limits, now: float, *, stream: bool = False) -> Any:
+    """The SDK's own limits, None for none: they end what a limit of ours has left behind."""
+    kind = getattr(sys.modules.get(sdk or ""), "Timeout", None)
+    if kind is None:
+        return None
+    read = None if limits.until is None else max(0.05, limits.until - now)
+    if stream and limits.idle is not None:
+        between = max(limits.idle, limits.first_token or 0.0)
+        read = between if read is None else min(read, between)
+    if read is None and limits.connect is None:
+        return None
+    connect = limits.connect if read is None or limits.connect is None else min(limits.connect, read)
+    return kind(read, connect=connect if connect is not None else read)
 
 
 # Their streams come from code in this process, which cannot be cut off without an exception.

@@ -15,8 +15,9 @@ from hashlib import sha256
 from typing import Any
 
 import orjson
-from langchain_core.language_models import BaseChatModel
+from langchain_core.embeddings import Embeddings
 from langchain_core.messages import AIMessage, BaseMessage, ChatMessage, ToolMessage
+from langchain_core.retrievers import BaseRetriever
 from langchain_core.runnables import RunnableBinding
 
 from langchain_cluster.model.call import Request
@@ -33,6 +34,17 @@ PARAMETERS = (
     "frequency_penalty", "logit_bias", "reasoning", "reasoning_effort", "thinking", "model_kwargs",
     "extra_body", "revision", "model_id", "deployment_name", "verbosity",
 )  # fmt: skip
+# The same of an embedding model.
+VECTOR_PARAMETERS = (
+    "model_name", "model", "model_id", "repo_id", "deployment", "deployment_name", "dimensions", "size",
+    "revision", "task", "task_type", "truncate", "normalize", "encode_kwargs", "query_encode_kwargs",
+    "model_kwargs", "embed_instruction", "query_instruction", "extra_body",
+)  # fmt: skip
+# The same of a retriever: which part of the index it looks at, and how.
+RETRIEVER_PARAMETERS = (
+    "k", "top_k", "fetch_k", "search_type", "search_kwargs", "score_threshold", "filter", "index_name",
+    "index", "collection_name", "namespace", "weights",
+)  # fmt: skip
 # Arguments of a call that do not.
 _NO_MATTER = frozenset(
     {
@@ -43,6 +55,7 @@ _NO_MATTER = frozenset(
 )  # fmt: skip
 # Of a message's `additional_kwargs`, what providers send on; the rest is noise of theirs.
 _SENT_ON = ("function_call", "audio", "name", "__openai_role__")
+_NOTHING: Mapping[str, Any] = {}
 _TEXT_BLOCKS = frozenset({"text", "text-plain"})
 
 
@@ -51,14 +64,23 @@ class Uncacheable(Exception):
 
 
 @lru_cache(maxsize=256)
-def _parameters_named(kind: type) -> tuple[str, ...]:
-    fields = getattr(kind, "model_fields", {})
-    return tuple(name for name in PARAMETERS if name in fields)
+def _parameters_named(kind: Any) -> tuple[str, ...]:
+    names: tuple[str, ...] = PARAMETERS
+    if issubclass(kind, Embeddings):
+        names = VECTOR_PARAMETERS
+    elif issubclass(kind, BaseRetriever):
+        names = RETRIEVER_PARAMETERS
+    fields = getattr(kind, "model_fields", None)
+    if fields is None:  # a class like any other: what it has shows in its instances
+        return names if issubclass(kind, Embeddings) else ()
+    return tuple(name for name in names if name in fields)
 
 
-def parameters_of(model: BaseChatModel) -> tuple[Any, ...]:
-    """What a chat model's own settings contribute to its answers."""
-    return tuple([model.__dict__.get(name) for name in _parameters_named(type(model))])
+def parameters_of(model: Any) -> tuple[Any, ...]:
+    """What a model's own settings contribute to its answers."""
+    own = getattr(model, "__dict__", _NOTHING)
+    kind: Any = type(model)
+    return tuple([own.get(name) for name in _parameters_named(kind)])
 
 
 def sampled(arguments: Mapping[str, Any], *, warm: bool = False) -> bool:
@@ -72,7 +94,7 @@ def _is_warm(temperature: Any) -> bool:
 
 
 def _temperature_of(model: Any, bound: Mapping[str, Any]) -> Any:
-    return bound.get("temperature", model.__dict__.get("temperature") if model is not None else None)
+    return bound.get("temperature", getattr(model, "__dict__", _NOTHING).get("temperature"))
 
 
 def fingerprint(
@@ -89,6 +111,14 @@ def fingerprint(
         asked = [VERSION, tenant, stop, [_message(m) for m in messages], _arguments(arguments)]
         return sha256(orjson.dumps(asked, option=orjson.OPT_SORT_KEYS)).hexdigest()
     except (Uncacheable, TypeError):  # TypeError: orjson's, for what is no JSON
+        return None
+
+
+def digest_of(*parts: Any) -> str | None:
+    """Digest of what determines an answer, without the model; None when it must not be cached."""
+    try:
+        return sha256(orjson.dumps([VERSION, *parts], option=orjson.OPT_SORT_KEYS)).hexdigest()
+    except TypeError:
         return None
 
 
@@ -179,13 +209,16 @@ class CacheKeys:
         """One key per distinct identity among the endpoints that may serve `request`."""
         if request.fingerprint is None:
             return ()
+        return tuple([_key(request, identity) for identity in self.identities(request)])
+
+    def identities(self, request: Request) -> tuple[str, ...]:
+        """The distinct identities among the endpoints that may serve `request`."""
         snapshot = self._pool.snapshot
         known = self._identities(snapshot.members)
-        identities = known.distinct
-        if snapshot.mixed or request.particular:
-            suited = (m.endpoint for m in snapshot.members if lacks(m.endpoint, request) is None)
-            identities = tuple(dict.fromkeys(known.by_id[endpoint.id] for endpoint in suited))
-        return tuple([_key(request, identity) for identity in identities])
+        if not snapshot.mixed and not request.particular:
+            return known.distinct
+        suited = (m.endpoint for m in snapshot.members if lacks(m.endpoint, request) is None)
+        return tuple(dict.fromkeys(known.by_id[endpoint.id] for endpoint in suited))
 
     @property
     def warm(self) -> bool:
@@ -243,10 +276,11 @@ def identity_of(endpoint: Endpoint) -> str:
 
 
 @lru_cache(maxsize=4096)
-def _scope(tenant: str | None) -> str:
+def scope(tenant: str | None) -> str:
+    """A tenant's part of the key space, by which its entries can be found together."""
     return sha256((tenant or "").encode()).hexdigest()[:12]
 
 
 def _key(request: Request, identity: str) -> str:
     digest = sha256(f"{request.fingerprint}|{identity}".encode()).hexdigest()
-    return f"lc:{{{_scope(request.tenant)}}}:{digest}"
+    return f"lc:{{{scope(request.tenant)}}}:{digest}"

@@ -14,6 +14,7 @@ from langchain_cluster.errors import ConfigError
 
 _USERINFO = re.compile(r"//[^/@\s]*@")
 _NOTHING: Mapping[str, str] = MappingProxyType({})
+_NO_LOADS: Mapping[str, Load] = MappingProxyType({})
 
 
 class EndpointStatus(StrEnum):
@@ -32,6 +33,18 @@ class Role(StrEnum):
     EMBEDDING = "embedding"
     RETRIEVAL = "retrieval"
     CACHE = "cache"
+
+
+# The default, told from the same set given by a user by its identity.
+_AS_ITS_MODEL = frozenset({Role.LLM})
+# What only models of that kind have.
+_TELLTALE = (("embed_documents", Role.EMBEDDING), ("_get_relevant_documents", Role.RETRIEVAL))
+
+
+def _role_by_model(model: Any) -> Role:
+    while hasattr(type(model), "bound") or "bound" in getattr(model, "__dict__", ()):
+        model = model.bound  # a binding of a model
+    return next((role for name, role in _TELLTALE if hasattr(type(model), name)), Role.LLM)
 
 
 def _is_number(value: object, kind: type = object) -> bool:
@@ -109,7 +122,8 @@ class Endpoint:
         url: where it is, for health checks and traces; userinfo never shows in a repr.
         weight: share relative to the others, >= 0; 0 means never picked.
         zone, tier: free labels; a request may prefer or demand them.
-        roles: what it can be asked for.
+        roles: what it can be asked for; if not given, what its model does: embedding, retrieval, or
+            llm for everything else.
         tags: free labels; a request may demand them.
         metadata: anything else a registry knows, text to text.
         capacity, price: see `Capacity` and `Price`.
@@ -131,7 +145,7 @@ class Endpoint:
     weight: float = field(default=1.0, kw_only=True)
     zone: str | None = field(default=None, kw_only=True)
     tier: str = field(default="default", kw_only=True)
-    roles: frozenset[Role] = field(default=frozenset({Role.LLM}), kw_only=True)
+    roles: frozenset[Role] = field(default=_AS_ITS_MODEL, kw_only=True)
     tags: frozenset[str] = field(default=frozenset(), kw_only=True)
     metadata: Mapping[str, str] = field(default_factory=lambda: _NOTHING, kw_only=True)
     capacity: Capacity = field(default=Capacity(), kw_only=True)
@@ -162,6 +176,8 @@ class Endpoint:
         if window is not None and (not _is_number(window, int) or window <= 0):
             raise ConfigError(f"context_window {window!r} is not an integer > 0 (tokens)", key=where)
         settle = object.__setattr__  # the value is frozen from here on
+        if self.roles is _AS_ITS_MODEL:
+            settle(self, "roles", frozenset({_role_by_model(self.model)}))
         settle(self, "weight", float(self.weight))
         settle(
             self, "roles", frozenset(role_of(role, where) for role in labels_of(self.roles, where, "roles"))
@@ -230,8 +246,21 @@ def role_of(given: str, where: str) -> Role:
 
 
 @dataclass(frozen=True, slots=True)
+class Rejected:
+    """Something a source named that cannot be an endpoint: `id` as far as it has one, and why not."""
+
+    id: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Roster:
-    """Everybody a discovery source knows, always the whole set; `revision` changes when it does."""
+    """Everybody a discovery source knows, always the whole set; `revision` changes when it does.
+
+    `rejected` are the entries that were left out, `loads` what endpoints have last told the source.
+    """
 
     endpoints: tuple[Endpoint, ...]
     revision: int = 0
+    rejected: tuple[Rejected, ...] = ()
+    loads: Mapping[str, Load] = field(default_factory=lambda: _NO_LOADS)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 from langchain_cluster.guard.budget import RetryBudget
 from langchain_cluster.guard.flights import Flights
+from langchain_cluster.guard.quantile import Lately
 from langchain_cluster.model.call import Request
 from langchain_cluster.model.endpoint import Endpoint
 from langchain_cluster.model.events import Event
@@ -26,6 +27,25 @@ class Keys(Protocol):
         """The key of an answer that `endpoint` gave."""
 
 
+class Parts(Protocol):
+    """How a request falls into parts; an answer's value is a list with one entry per part."""
+
+    def keys(self, request: Request) -> tuple[str, ...]:
+        """One per part; () when they are not cacheable."""
+
+    def only(self, request: Request, places: Sequence[int]) -> Request:
+        """The request for only the parts at `places`."""
+
+    def encode(self, value: Any) -> bytes:
+        """Bytes of one part's value."""
+
+    def decode(self, request: Request, raw: bytes) -> Any:
+        """One part's value. Raises ValueError for bytes that are none."""
+
+    def agree(self, known: Any, fresh: Any) -> bool:
+        """Whether a cached and a fresh value may stand in one answer."""
+
+
 @dataclass(slots=True)
 class Context:
     """One call's view. `policy` is taken at its start: a reload never changes a call half-way.
@@ -34,6 +54,10 @@ class Context:
         keys: None when there is no cache, or the call is to leave it alone.
         emit: tells listeners; returns at once.
         heard: whether anybody listens; if not, the event at a call's end is not even built.
+        parts: how a request falls into values that are cached one by one; None: it is one value.
+        hedges: what second attempts are paid from, besides `budget`; None without bound.
+        lately: how long answers took; None when nobody goes by it.
+        began: when the work began that this call is a part of, and whose time it shares; None: now.
     """
 
     pool: Pool
@@ -45,3 +69,7 @@ class Context:
     keys: Keys | None = None
     codec: Codec | None = None
     heard: bool = True
+    parts: Parts | None = None
+    began: float | None = None
+    hedges: RetryBudget | None = None
+    lately: Lately | None = None

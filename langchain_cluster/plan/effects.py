@@ -55,6 +55,20 @@ class Store(Effect[None]):
 
 
 @dataclass(slots=True)
+class LookupEach(Effect["list[Found | None]"]):
+    """Read all of `keys`, in order; None for those the cache does not hold. Raises what the cache raises."""
+
+    keys: tuple[str, ...]
+
+
+@dataclass(slots=True)
+class StoreEach(Effect[None]):
+    """Write many values under their keys. Raises what the cache raises."""
+
+    raws: dict[str, bytes]
+
+
+@dataclass(slots=True)
 class Sleep(Effect[None]):
     """Let `seconds` pass."""
 

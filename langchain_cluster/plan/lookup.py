@@ -12,6 +12,7 @@ from langchain_cluster.plan.context import Context
 from langchain_cluster.plan.effects import Lookup, Plan, Store, Wait
 
 Ask = Callable[[Request, Context, float, str], Plan[Answer]]
+Keep = Callable[[Request, Answer, Context], Plan["bytes | None"]]
 
 PATIENCE = 0.5  # of the time left: how long to wait for a leader that streams at its consumer's pace
 # Seconds, for the same: a consumer may pause for good, and be the very thread that waits here.
@@ -27,15 +28,29 @@ def with_cache(request: Request, cx: Context, started: float, ask: Ask, *, strea
         hit = yield from look_up(keys, cx, started)
         if hit is not None:
             return hit
+    return (yield from together(request, cx, started, ask, store, keys, streaming=streaming))
+
+
+def together(
+    request: Request,
+    cx: Context,
+    started: float,
+    ask: Ask,
+    keep: Keep,
+    keys: tuple[str, ...],
+    *,
+    streaming: bool,
+) -> Plan[Answer]:
+    """Join an identical call in flight, or ask and `keep` what came."""
     if cx.flights is None:
         answer = yield from ask(request, cx, started, "miss")
-        yield from store(request, answer, cx)
+        yield from keep(request, answer, cx)
         return answer
     key = flight_key(request, keys)
     while True:
         flight, leads = cx.flights.join(key, streaming=streaming, terms=cx.policy)
         if leads:
-            return (yield from lead(request, cx, started, ask, key, flight))
+            return (yield from lead(request, cx, started, ask, keep, key, flight))
         yield from Wait(flight, patience(flight, cx, started))
         shared = share(flight, cx, started)
         if shared is not None:
@@ -43,7 +58,7 @@ def with_cache(request: Request, cx: Context, started: float, ask: Ask, *, strea
         if not flight.abandoned:
             break  # not an answer to share, an error on other terms, or it takes too long: go on alone
     answer = yield from ask(request, cx, started, "miss")
-    yield from store(request, answer, cx)
+    yield from keep(request, answer, cx)
     return answer
 
 
@@ -68,14 +83,16 @@ def look_up(keys: tuple[str, ...], cx: Context, started: float) -> Plan[Answer |
     return Answer(value, found.layer, seconds=cx.now() - started, cost=0.0)
 
 
-def lead(request: Request, cx: Context, started: float, ask: Ask, key: str, flight: Flight) -> Plan[Answer]:
+def lead(
+    request: Request, cx: Context, started: float, ask: Ask, keep: Keep, key: str, flight: Flight
+) -> Plan[Answer]:
     """Ask, and tell whoever joined how it ended, even if it did not."""
     raw: bytes | None = None
     error: BaseException | None = None
     answer: Answer | None = None
     try:
         answer = yield from ask(request, cx, started, "miss")
-        raw = yield from store(request, answer, cx)
+        raw = yield from keep(request, answer, cx)
         return answer
     except DeadlineExceeded:
         raise  # this call's time was over; who joined later has time left

@@ -18,7 +18,6 @@ def describe(endpoint: Endpoint) -> dict[str, Any]:
     while hasattr(model, "bound"):  # a binding of a model
         model = model.bound
     attributes: dict[str, Any] = {
-        names.OPERATION: "chat",
         names.ENDPOINT: endpoint.id,
         names.TIER: endpoint.tier,
         names.PROVIDER: _provider(model),

@@ -10,6 +10,10 @@ SCOPE = "langchain_cluster"
 CALL = "langchain_cluster chat"
 LOOKUP = "langchain_cluster cache lookup"
 ATTEMPT = "chat"  # followed by the model's name
+CALL_EMBEDDINGS = "langchain_cluster embeddings"
+ATTEMPT_EMBEDDINGS = "embeddings"
+CALL_RETRIEVAL = "langchain_cluster retrieval"
+ATTEMPT_RETRIEVAL = "retrieval"  # this version of the conventions has no word for it yet
 
 OPERATION = "gen_ai.operation.name"
 PROVIDER = "gen_ai.provider.name"

@@ -17,10 +17,21 @@ from opentelemetry.trace import Span, SpanKind, Status, StatusCode
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from langchain_cluster.model.call import Answer, Attempt, Outcome, Request, Verdict
+from langchain_cluster.model.endpoint import Role
 from langchain_cluster.telemetry import names
 from langchain_cluster.telemetry.describe import describe
 
 _PROPAGATOR = TraceContextTextMapPropagator()
+_CALLS = {
+    Role.LLM: names.CALL,
+    Role.EMBEDDING: names.CALL_EMBEDDINGS,
+    Role.RETRIEVAL: names.CALL_RETRIEVAL,
+}
+_ATTEMPTS = {
+    Role.LLM: names.ATTEMPT,
+    Role.EMBEDDING: names.ATTEMPT_EMBEDDINGS,
+    Role.RETRIEVAL: names.ATTEMPT_RETRIEVAL,
+}
 
 
 class OtelSpan:
@@ -135,15 +146,16 @@ class OtelTracing:
             attributes[names.AGENT] = request.agent
         if request.tenant is not None:
             attributes[names.TENANT] = sha256(request.tenant.encode()).hexdigest()[:12]
-        return OtelSpan(self._tracer.start_span(names.CALL, attributes=attributes))
+        return OtelSpan(self._tracer.start_span(_CALLS[request.role], attributes=attributes))
 
     def attempt(self, attempt: Attempt, parent: Any) -> OtelSpan:
         """One attempt on one endpoint; its headers carry the trace there."""
         attributes = self._describe(attempt)
+        operation = attributes[names.OPERATION] = _ATTEMPTS[attempt.request.role]
         attributes[names.ATTEMPT_NUMBER] = attempt.number
         model = attributes.get(names.REQUEST_MODEL)
         span = self._tracer.start_span(
-            f"{names.ATTEMPT} {model}" if model else names.ATTEMPT,
+            f"{operation} {model}" if model else operation,
             context=_under(parent),
             kind=SpanKind.CLIENT,
             attributes=attributes,

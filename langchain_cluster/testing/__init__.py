@@ -2,6 +2,7 @@
 
 from langchain_cluster.testing.clock import FakeClock
 from langchain_cluster.testing.scripted import ScriptedModel
+from langchain_cluster.testing.scripted_vectors import ScriptedEmbeddings, ScriptedRetriever
 from langchain_cluster.testing.simulated import Fixed, LogNormal, SimulatedServer, Uniform, faults
 from langchain_cluster.testing.simulation import ClosedLoop, Failing, Poisson, Simulation, simulate
 
@@ -12,7 +13,9 @@ __all__ = [
     "Fixed",
     "LogNormal",
     "Poisson",
+    "ScriptedEmbeddings",
     "ScriptedModel",
+    "ScriptedRetriever",
     "SimulatedServer",
     "Simulation",
     "Uniform",
