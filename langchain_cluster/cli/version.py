@@ -29,6 +29,7 @@ EXTRAS: dict[str, tuple[str, ...]] = {
     "cli": ("typer", "rich"),
     "admin": ("starlette", "uvicorn"),
     "openai": ("langchain_openai",),
+    "plot": ("matplotlib",),
     "demo": ("typer", "rich", "langchain_openai", "opentelemetry.sdk", "xllamacpp"),
 }
 
