@@ -9,6 +9,7 @@ llm.invoke("hello")
 from langchain_cluster.cluster import Cluster
 from langchain_cluster.discovery import StaticDiscovery
 from langchain_cluster.drive.breaker import CircuitBreaker
+from langchain_cluster.embeddings import ClusteredEmbeddings
 from langchain_cluster.errors import (
     BudgetExceeded,
     CircuitOpen,
@@ -16,6 +17,7 @@ from langchain_cluster.errors import (
     ClusterExhausted,
     ConfigError,
     DeadlineExceeded,
+    DiscoveryError,
     NoEndpointAvailable,
     Overloaded,
     PluginError,
@@ -26,8 +28,9 @@ from langchain_cluster.model.call import Outcome, Request, Usage, Verdict
 from langchain_cluster.model.endpoint import Capacity, Endpoint, EndpointStatus, Load, Price, Role, Roster
 from langchain_cluster.model.filters import EndpointFilter
 from langchain_cluster.model.health import HealthPolicy
-from langchain_cluster.model.policy import BreakerPolicy, OutlierPolicy, Policy, SlowStartPolicy
+from langchain_cluster.model.policy import BreakerPolicy, HedgePolicy, OutlierPolicy, Policy, SlowStartPolicy
 from langchain_cluster.pool import Pool
+from langchain_cluster.retriever import ClusteredRetriever
 
 __all__ = [
     "BreakerPolicy",
@@ -38,13 +41,17 @@ __all__ = [
     "Cluster",
     "ClusterError",
     "ClusterExhausted",
+    "ClusteredEmbeddings",
     "ClusteredLLM",
+    "ClusteredRetriever",
     "ConfigError",
     "DeadlineExceeded",
+    "DiscoveryError",
     "Endpoint",
     "EndpointFilter",
     "EndpointStatus",
     "HealthPolicy",
+    "HedgePolicy",
     "Load",
     "NoEndpointAvailable",
     "Outcome",

@@ -30,6 +30,7 @@ from langchain_cluster.endpoints.vectors import TextParts, VectorCodec
 from langchain_cluster.errors import ConfigError
 from langchain_cluster.guard.budget import RetryBudget
 from langchain_cluster.guard.flights import Flights
+from langchain_cluster.guard.quantile import Lately
 from langchain_cluster.model.call import Answer, Request
 from langchain_cluster.model.endpoint import Endpoint, Load, Rejected, Role
 from langchain_cluster.model.events import EndpointLeft, EndpointRejected
@@ -142,6 +143,8 @@ class Cluster:
         self.blocking = BlockingDriver(self.clock, self.caller, cache, self.tracing, self._workers, recalls)
         self.tasks = TaskDriver(self.clock, self.caller, cache, self.tracing, recalls)
         self._budgets: dict[float, RetryBudget] = {}
+        self._hedges: dict[float, RetryBudget] = {}
+        self._lately = Lately()
         self._followers = Followers(
             self._fixed, self._sources, self.pool.replace, seed, self._reject, self._report
         )
@@ -170,6 +173,8 @@ class Cluster:
             self.events.heard,
             self._texts if role is Role.EMBEDDING else None,
             began,
+            None if policy.hedge is None else self._hedge_budget(policy.hedge.max_extra),
+            None if policy.hedge is None else self._lately,
         )
 
     def policy_for(self, agent: str | None) -> Policy:
@@ -182,6 +187,12 @@ class Cluster:
         budget = self._budgets.get(ratio)
         if budget is None:
             budget = self._budgets.setdefault(ratio, RetryBudget(ratio, self.clock.now()))
+        return budget
+
+    def _hedge_budget(self, ratio: float) -> RetryBudget:
+        budget = self._hedges.get(ratio)
+        if budget is None:
+            budget = self._hedges.setdefault(ratio, RetryBudget(ratio, self.clock.now(), floor=1.0))
         return budget
 
     @property

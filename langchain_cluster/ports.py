@@ -91,6 +91,15 @@ class Awaited(Protocol):
         """Whoever waited has left."""
 
 
+class Begun(Awaited, Protocol):
+    """An attempt that runs beside the plan that began it, and tells when its outcome is there."""
+
+    outcome: Outcome | None
+
+    def drop(self) -> None:
+        """Nobody wants its answer any more: call it off, and close what it has opened. Never waits."""
+
+
 class Opened(Protocol):
     """A stream of one attempt. Iterate one colour only, then read `outcome`."""
 

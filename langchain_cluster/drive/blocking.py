@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from contextlib import closing, nullcontext
+from functools import partial
 from threading import Lock
 from typing import Any, TypeVar
 
 from langchain_cluster.drive.limits import first_token_by, next_chunk_by, too_late
+from langchain_cluster.drive.race import BegunJob
 from langchain_cluster.drive.recall import Recalled, Recalls, moved
 from langchain_cluster.drive.workers import InPlace, Pump, Workers
 from langchain_cluster.model.call import Answer, Attempt, Outcome, Verdict
@@ -41,7 +43,7 @@ class BlockingDriver:
     ) -> None:
         self.clock, self.caller, self.store, self.tracing = clock, caller, store, tracing
         self.workers = workers or Workers()
-        self.recalls = Recalls() if recalls is None else recalls  # an empty one is falsy
+        self.recalls = recalls or Recalls()
 
     def run(self, plan: fx.Plan[T], span: Span | None = None) -> T:
         """The plan's result. Leaving early, however it happens, settles what the plan holds."""
@@ -92,6 +94,9 @@ class BlockingDriver:
                 return self.store.mset(raws) if self.store is not None else None
             case fx.Open(attempt):
                 return self._open(attempt, span)
+            case fx.Begin(attempt, streaming):
+                make = self._open if streaming else self._call
+                return BegunJob(attempt, partial(make, attempt, span), self.workers, self.recalls)
             case fx.Sleep(seconds):
                 return self.clock.sleep(seconds)
             case fx.Wait(awaited, until):

@@ -39,6 +39,12 @@ class Recalls:
         """It has its answer, or its first token, or has failed."""
         self._held.pop(id(attempt), None)
 
+    def stop(self, attempt: Attempt, reason: str) -> None:
+        """Call back this one, if it still waits."""
+        held = self._held.get(id(attempt))
+        if held is not None:
+            held[2](reason)
+
     def recall(self, endpoint: str, reason: str, may_move: MayMove) -> int:
         """Call back what waits for an endpoint and would be answered elsewhere; how many that is."""
         calls = 0
@@ -47,9 +53,6 @@ class Recalls:
                 stop(reason)
                 calls += 1
         return calls
-
-    def __len__(self) -> int:
-        return len(self._held)
 
 
 class TaskRecall:

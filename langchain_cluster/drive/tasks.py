@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from langchain_cluster.drive.limits import first_token_by, next_chunk_by, too_late
+from langchain_cluster.drive.race import BegunTask
 from langchain_cluster.drive.recall import Recalls, TaskRecall, moved
 from langchain_cluster.model.call import Answer, Attempt, Outcome, Verdict
 from langchain_cluster.plan import effects as fx
@@ -37,7 +38,7 @@ class TaskDriver:
         recalls: Recalls | None = None,
     ) -> None:
         self.clock, self.caller, self.store, self.tracing = clock, caller, store, tracing
-        self.recalls = Recalls() if recalls is None else recalls  # an empty one is falsy
+        self.recalls = recalls or Recalls()
 
     async def run(self, plan: fx.Plan[T], span: Span | None = None) -> T:
         """The plan's result. Cancelling settles what the plan holds."""
@@ -92,6 +93,8 @@ class TaskDriver:
                 return await self.store.amset(raws) if self.store is not None else None
             case fx.Open(attempt):
                 return await self._open(attempt, span)
+            case fx.Begin(attempt, streaming):
+                return BegunTask(self._open(attempt, span) if streaming else self._call(attempt, span))
             case fx.Sleep(seconds):
                 return await self.clock.asleep(seconds)
             case fx.Wait(awaited, until):

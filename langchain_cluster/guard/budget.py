@@ -1,7 +1,7 @@
 """Why a budget and not only a maximum of retries?
 
 Three tries per call sounds modest, and triples the load on a provider at the very moment it has none
-to spare. A budget bounds what all calls together add: extras (retries, later hedges) are paid from a
+to spare. A budget bounds what all calls together add: extras (retries, hedges) are paid from a
 bucket that only first tries fill. When a few calls fail, all of them may be retried; when all fail,
 one in five may. Finagle's RetryBudget, tower's Budget.
 """
@@ -21,12 +21,13 @@ class RetryBudget:
     Args:
         ratio: extras per call, on average, over `WINDOW` seconds; >= 0.
         now: the time it starts at, seconds.
+        floor: extras that may always be made within `WINDOW` seconds.
     """
 
-    __slots__ = ("_calls", "_lock", "_spent", "_tick", "ratio")
+    __slots__ = ("_calls", "_lock", "_spent", "_tick", "floor", "ratio")
 
-    def __init__(self, ratio: float, now: float) -> None:
-        self.ratio = ratio
+    def __init__(self, ratio: float, now: float, *, floor: float = MIN_PER_SECOND * WINDOW) -> None:
+        self.ratio, self.floor = ratio, floor
         self._lock = Lock()
         self._tick = self._tick_of(now)
         self._calls = [0] * _SLOTS
@@ -52,7 +53,7 @@ class RetryBudget:
         """Take one extra attempt; False when there is none left."""
         with self._lock:
             place = self._forget_old(now)
-            if sum(self._spent) + 1 > sum(self._calls) * self.ratio + MIN_PER_SECOND * WINDOW:
+            if sum(self._spent) + 1 > sum(self._calls) * self.ratio + self.floor:
                 return False
             self._spent[place] += 1
             return True

@@ -8,6 +8,7 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Any
 
+from langchain_cluster.errors import ConfigError
 from langchain_cluster.model.endpoint import Endpoint, Price, Role, labels_of, role_of
 
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
@@ -68,6 +69,8 @@ class Request:
         agent: name of the agent that asks, for policy and traces.
         priority: "critical", "normal" or "sheddable".
         needs: capabilities an endpoint must not be known to lack ("tools", "vision", ...).
+        tokens: the fewest the prompt can have, for endpoints with a context window; None: not estimated.
+        reserve: tokens of the window that the answer was promised.
         payload: what the endpoint is given; opaque to every decision.
         fingerprint: digest of all that determines the answer but the model; None: not cacheable.
         prefix: the text the prompt begins with: what is likely to be cached where it was seen before.
@@ -83,6 +86,8 @@ class Request:
     agent: str | None = None
     priority: str = "normal"
     needs: frozenset[str] = frozenset()
+    tokens: int | None = None
+    reserve: int = 0
     payload: Any = None
     fingerprint: str | None = None
     prefix: str | None = None
@@ -94,6 +99,11 @@ class Request:
             object.__setattr__(self, "tags", frozenset(labels_of(self.tags, "request", "tags")))
         if type(self.needs) is not frozenset:
             object.__setattr__(self, "needs", frozenset(labels_of(self.needs, "request", "needs")))
+        if self.tokens is not None or self.reserve:
+            for name in ("tokens", "reserve"):
+                value = getattr(self, name)
+                if value is not None and (type(value) is not int or value < 0):
+                    raise ConfigError(f"{name} {value!r} is not an integer >= 0", key="request")
 
     @property
     def particular(self) -> bool:
@@ -138,6 +148,7 @@ class Outcome:
         status: HTTP status, if there was one.
         storable: whether an OK answer may be cached: it is whole, and not cut at a limit or filtered.
         recalled: an abandoned attempt that was called back, for the call to go on elsewhere.
+        outrun_after: seconds after which another attempt was quicker than this one.
     """
 
     verdict: Verdict
@@ -151,6 +162,7 @@ class Outcome:
     status: int | None = None
     storable: bool = True
     recalled: bool = False
+    outrun_after: float | None = None
 
     @classmethod
     def ok(
@@ -201,6 +213,11 @@ class Outcome:
     def abandoned(cls, *, seconds: float = 0.0) -> Outcome:
         """Nobody waited for the end; it says nothing about the endpoint."""
         return cls(Verdict.ABANDONED, seconds, reason="abandoned")
+
+    @classmethod
+    def outrun(cls, *, seconds: float) -> Outcome:
+        """Another attempt of the call was quicker. Nobody is blamed; it takes at least `seconds`."""
+        return cls(Verdict.ABANDONED, seconds, reason="another attempt was quicker", outrun_after=seconds)
 
     @classmethod
     def _bad(

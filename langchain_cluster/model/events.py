@@ -101,6 +101,14 @@ class CallsMigrated(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class HedgeBegun(Event):
+    """An attempt was slow, and a second one began beside it."""
+
+    slow: str
+    endpoint: str
+
+
+@dataclass(frozen=True, slots=True)
 class AttemptEnded(Event):
     """An attempt that did not give an answer."""
 

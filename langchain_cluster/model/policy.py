@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 from tenacity.wait import wait_base, wait_random_exponential
@@ -94,6 +94,34 @@ class SlowStartPolicy(Strict):
     floor: float = Field(0.1, gt=0, le=1)
 
 
+class HedgePolicy(Strict):
+    """When a second attempt begins beside a slow first one (Dean and Barroso, The Tail at Scale).
+
+    after: seconds without an answer (a stream: without its first token), or a quantile of how long they
+        took lately, "p50" to "p99.9"; while fewer than twenty are known, nothing is hedged.
+    max_extra: second attempts per call, on average over ten seconds, 0-1; one is always allowed.
+    """
+
+    after: Seconds | Annotated[str, Field(pattern=r"^p(50|[5-9]\d(\.\d+)?)$")] = "p95"
+    max_extra: float = Field(0.05, gt=0, le=1)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _only_after(cls, given: Any) -> Any:
+        """A length of time or a quantile alone is the `after`."""
+        return given if isinstance(given, dict | HedgePolicy) or given is None else {"after": given}
+
+    @property
+    def seconds(self) -> float | None:
+        """How long to wait, None when it goes by a quantile."""
+        return None if isinstance(self.after, str) else self.after
+
+    @property
+    def quantile(self) -> float:
+        """Of how long answers took lately, 0-1; 1 when it goes by seconds."""
+        return float(self.after[1:]) / 100.0 if isinstance(self.after, str) else 1.0
+
+
 class Policy(Strict):
     """What one call may cost in tries and time.
 
@@ -108,6 +136,8 @@ class Policy(Strict):
             endpoint is asked at once.
         retry_budget: retries allowed per call, on average, over ten seconds (plus 3 a second): 0.2
             means one in five. None: no bound. Finagle's and tower's rule.
+        hedge: when a second attempt begins beside a slow first one: a `HedgePolicy`, or its `after`
+            alone. It is one of the `attempts`, and paid from the `retry_budget`.
         recover: what happens when a stream breaks after its first token. "fail": the consumer gets
             `StreamInterrupted` with the message so far.
         cache: True answers from the cache and fills it, False leaves it alone, "refresh" asks an
@@ -124,7 +154,7 @@ class Policy(Strict):
         default_factory=lambda: wait_random_exponential(0.25, 10.0)
     )
     retry_budget: float | None = Field(0.2, ge=0)
-    hedge: None = None
+    hedge: HedgePolicy | None = None
     recover: Literal["fail"] = "fail"
     cache: bool | Literal["refresh"] = True
 
@@ -134,6 +164,8 @@ class Policy(Strict):
             part = getattr(self, name)
             if part is not None and self.timeout is not None and part > self.timeout:
                 raise ValueError(f"{name} {part:g} s is longer than timeout {self.timeout:g} s")
+        if self.hedge is not None and self.attempts < 2:
+            raise ValueError("hedge is a second attempt, and attempts is 1: allow 2, or leave it out")
         return self
 
     def but(self, **overrides: Any) -> Policy:

@@ -65,6 +65,7 @@ class Tries:
     tried: set[str] = field(default_factory=set)
     too_small: set[str] = field(default_factory=set)  # context windows this request does not fit in
     stale: int = 0
+    hedged: bool = False
     moved: int = 0  # tries that were called back: nobody failed, so they do not count
     same: str | None = None  # the endpoint to ask next, because its client had a dead connection
 
@@ -134,8 +135,8 @@ class Tries:
         self.tried.clear()
         yield from Sleep(wait)
 
-    def attempt(self, lease: Lease) -> Attempt:
-        """What to ask of the leased endpoint, and how long it may take."""
+    def attempt(self, lease: Lease, beside: int = 0) -> Attempt:
+        """What to ask of the leased endpoint, and how long it may take; `beside` others are under way."""
         policy, member = self.cx.policy, lease.member
         until = self.deadline
         if policy.attempt_timeout is not None:
@@ -145,7 +146,7 @@ class Tries:
             until, policy.connect_timeout, policy.first_token_timeout, policy.idle_timeout, self.deadline
         )
         in_place = member.in_place(lease.started)
-        return Attempt(len(self.reports) + 1, lease.endpoint, self.request, limits, in_place)
+        return Attempt(len(self.reports) + beside + 1, lease.endpoint, self.request, limits, in_place)
 
     def go_on(self, outcome: Outcome, lease: Lease) -> Plan[None]:
         """Return when another attempt may be made; raise when not."""
@@ -175,11 +176,11 @@ class Tries:
 
     def look_for_larger_window(self, outcome: Outcome, lease: Lease) -> None:
         """Leave only endpoints known to take more than the one that refused; raise if there are none."""
-        window = lease.endpoint.context_window
+        window = lease.endpoint.window
         larger = {
             m.endpoint.id
             for m in self.cx.pool.snapshot.members
-            if window is not None and (m.endpoint.context_window or 0) > window
+            if window is not None and (m.endpoint.window or 0) > window
         }
         if not larger:
             raise self.told(outcome)
@@ -265,7 +266,7 @@ class Tries:
             endpoint.id,
             endpoint.tier,
             len(self.reports) + 1,
-            False,
+            self.hedged,
             self.cx.now() - self.started,
             usage.cost(endpoint.price) if priced and usage and endpoint.price else None,
             usage,

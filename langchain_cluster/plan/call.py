@@ -8,12 +8,14 @@ from langchain_cluster.plan.attempts import ask, ask_stream
 from langchain_cluster.plan.context import Context
 from langchain_cluster.plan.each import with_each_cached
 from langchain_cluster.plan.effects import Plan
+from langchain_cluster.plan.hedge import ask_hedged, ask_stream_hedged
 from langchain_cluster.plan.lookup import Ask, with_cache, without_value
 
 
 def complete(request: Request, cx: Context) -> Plan[Answer]:
     """A whole answer."""
-    return (yield from one_call(request, cx, ask, streaming=False))
+    how = ask if cx.policy.hedge is None else ask_hedged
+    return (yield from one_call(request, cx, how, streaming=False))
 
 
 def relay(request: Request, cx: Context) -> Plan[Answer]:
@@ -21,7 +23,8 @@ def relay(request: Request, cx: Context) -> Plan[Answer]:
 
     An answer that is not `delivered` came from the cache, and is still to be handed out.
     """
-    return (yield from one_call(request, cx, ask_stream, streaming=True))
+    how = ask_stream if cx.policy.hedge is None else ask_stream_hedged
+    return (yield from one_call(request, cx, how, streaming=True))
 
 
 def one_call(request: Request, cx: Context, ask: Ask, *, streaming: bool) -> Plan[Answer]:
@@ -30,6 +33,8 @@ def one_call(request: Request, cx: Context, ask: Ask, *, streaming: bool) -> Pla
     started = now if cx.began is None else cx.began
     if cx.budget is not None:
         cx.budget.deposit(now)
+    if cx.hedges is not None:
+        cx.hedges.deposit(now)
     ended: Answer | Exception | None = None
     try:
         if cx.parts is None:

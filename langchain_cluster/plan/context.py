@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from langchain_cluster.guard.budget import RetryBudget
 from langchain_cluster.guard.flights import Flights
+from langchain_cluster.guard.quantile import Lately
 from langchain_cluster.model.call import Request
 from langchain_cluster.model.endpoint import Endpoint
 from langchain_cluster.model.events import Event
@@ -54,6 +55,8 @@ class Context:
         emit: tells listeners; returns at once.
         heard: whether anybody listens; if not, the event at a call's end is not even built.
         parts: how a request falls into values that are cached one by one; None: it is one value.
+        hedges: what second attempts are paid from, besides `budget`; None without bound.
+        lately: how long answers took; None when nobody goes by it.
         began: when the work began that this call is a part of, and whose time it shares; None: now.
     """
 
@@ -68,3 +71,5 @@ class Context:
     heard: bool = True
     parts: Parts | None = None
     began: float | None = None
+    hedges: RetryBudget | None = None
+    lately: Lately | None = None

@@ -12,7 +12,7 @@ from typing import Any, Generic, TypeVar
 from langchain_cluster.model.call import Attempt, Outcome
 from langchain_cluster.model.endpoint import Endpoint, Roster
 from langchain_cluster.model.health import Health
-from langchain_cluster.ports import Awaited, Discovery, HealthCheck, Opened
+from langchain_cluster.ports import Awaited, Begun, Discovery, HealthCheck, Opened
 
 R = TypeVar("R")
 T = TypeVar("T")
@@ -95,6 +95,14 @@ class Open(Effect["Outcome"]):
     """Open a stream and read up to its first token. Never raises; an OK outcome's value is a `Started`."""
 
     attempt: Attempt
+
+
+@dataclass(slots=True)
+class Begin(Effect[Begun]):
+    """Begin an attempt and do not wait for it: ask whole, or open a stream up to its first token."""
+
+    attempt: Attempt
+    streaming: bool
 
 
 @dataclass(slots=True)

@@ -156,6 +156,8 @@ class Member:
             if outcome.seconds >= BLOCKS:
                 self.quick = 0
             seconds = max(self.ewma_seconds, penalty, outcome.seconds)
+        elif outcome.outrun_after is not None and outcome.outrun_after > self.ewma_seconds:
+            seconds = outcome.outrun_after  # it would have taken longer than this
         else:
             return
         before, seconds = self.ewma_seconds, min(seconds, LONGEST)
@@ -185,6 +187,9 @@ class Snapshot:
         mixed: whether some member has not the role LLM.
         spill: where the shares of the first groups end, 0-1; () when `ready` carries all the traffic.
         weights: the members' effective weights when this was made.
+        narrowest: the smallest window any member is known or said to have, tokens.
+        doubtful: whether members have windows, or profiles that deny them something.
+        zoned: whether a call's wish for a zone is heard: many enough are there, and no level panics.
     """
 
     members: tuple[Member, ...] = ()
@@ -196,6 +201,9 @@ class Snapshot:
     mixed: bool = False
     spill: tuple[float, ...] = ()
     weights: tuple[float, ...] = ()
+    narrowest: float = inf
+    doubtful: bool = False
+    zoned: bool = False
 
 
 Settled = Callable[[Member, Outcome, float], None]
