@@ -11,7 +11,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Gene
 from contextvars import ContextVar
 from functools import wraps
 from types import AsyncGeneratorType, CoroutineType, GeneratorType, TracebackType
-from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
+from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar, cast
 
 from langchain_cluster.errors import CircuitOpen, ConfigError
 from langchain_cluster.model.call import Verdict
@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from langchain_cluster.guard.breaker import CircuitBreaker, Permit
 
 Counts = type[Exception] | tuple[type[Exception], ...] | Callable[[Exception], bool]
-Function = TypeVar("Function", bound=Callable[..., Any])
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 def verdicts(counts: Counts) -> Callable[[BaseException], Verdict]:
@@ -108,7 +109,10 @@ def entered(breaker: CircuitBreaker) -> Hold:
     """A block of `with breaker:` begins here. Raises CircuitOpen."""
     hold = Hold(breaker).__enter__()
     breaker._held[id(hold)] = hold
-    _HELD.set((*_HELD.get(), hold))
+    held = _HELD.get()
+    if held:  # some of which may have ended in another context
+        held = tuple(other for other in held if id(other) in other._breaker._held)
+    _HELD.set((*held, hold))
     return hold
 
 
@@ -118,25 +122,37 @@ def left(breaker: CircuitBreaker, error: BaseException | None) -> None:
     Where there is none, it began in another context, as that of an async generator which the event
     loop closes. Then it is the last of all that are still held.
     """
+    held = _HELD.get()
+    if held and held[-1]._breaker is breaker and breaker._held.pop(id(held[-1]), None) is not None:
+        _HELD.set(held[:-1])
+        held[-1].__exit__(None, error, None)
+    else:
+        _left_out_of_order(breaker, error)
+
+
+def _left_out_of_order(breaker: CircuitBreaker, error: BaseException | None) -> None:
     own = [hold for hold in _HELD.get() if id(hold) in hold._breaker._held]
     hold = next((hold for hold in reversed(own) if hold._breaker is breaker), None)
     if hold is None or breaker._held.pop(id(hold), None) is None:
-        _, hold = breaker._held.popitem()
+        try:
+            _, hold = breaker._held.popitem()
+        except KeyError:
+            raise RuntimeError(f"{breaker!r} is left more often than it was entered") from None
     _HELD.set(tuple(other for other in own if other is not hold))
     hold.__exit__(None, error, None)
 
 
-def wrapped(breaker: CircuitBreaker, function: Function) -> Function:
+def wrapped(breaker: CircuitBreaker, function: Callable[P, R]) -> Callable[P, R]:
     """`function`, guarded by `breaker`. Raises ConfigError for what cannot be called."""
     if not callable(function):
         raise ConfigError(f"{type(function).__name__} cannot be called, and not be guarded", key="breaker")
     if _is(inspect.isasyncgenfunction, function):
-        return cast(Function, _async_generator_function(breaker, function))
+        return _async_generator_function(breaker, function)
     if _is(inspect.iscoroutinefunction, function):
-        return cast(Function, _coroutine_function(breaker, function))
+        return _coroutine_function(breaker, function)
     if _is(inspect.isgeneratorfunction, function):
-        return cast(Function, _generator_function(breaker, function))
-    return cast(Function, _function(breaker, function))
+        return _generator_function(breaker, function)
+    return _function(breaker, function)
 
 
 def _is(kind: Callable[[Any], bool], function: Any) -> bool:
@@ -144,12 +160,15 @@ def _is(kind: Callable[[Any], bool], function: Any) -> bool:
 
 
 def _function(breaker: CircuitBreaker, function: Callable[..., Any]) -> Callable[..., Any]:
-    now = breaker._clock.now
+    now, timed = breaker._clock.now, breaker.policy.slow_call_seconds is not None
 
     @wraps(function)
     def guarded(*args: Any, **kwargs: Any) -> Any:
-        started = now()
-        permit = breaker.acquire(started)
+        # What `try_acquire` and `record` do for an answer of a closed circuit, without calling them.
+        permit = breaker._permit
+        started = now() if timed or permit is None else 0.0
+        if permit is None:
+            permit = breaker.acquire(started)
         try:
             value = function(*args, **kwargs)
         except BaseException as error:
@@ -160,26 +179,38 @@ def _function(breaker: CircuitBreaker, function: Callable[..., Any]) -> Callable
             breaker.record(permit, Verdict.ABANDONED, started)
             return _RUN_LATER[type(value)](breaker, value)
         ended = now()
-        breaker.record(permit, Verdict.OK, ended, ended - started)
+        if permit is breaker._permit and breaker._from <= ended < breaker._until and not timed:
+            breaker._answers += 1
+            if breaker._row:
+                breaker._row = 0
+        else:
+            breaker.record(permit, Verdict.OK, ended, ended - started)
         return value
 
     return guarded
 
 
 def _coroutine_function(breaker: CircuitBreaker, function: Callable[..., Any]) -> Callable[..., Any]:
-    now = breaker._clock.now
+    now, timed = breaker._clock.now, breaker.policy.slow_call_seconds is not None
 
     @wraps(function)
     async def guarded(*args: Any, **kwargs: Any) -> Any:
-        started = now()
-        permit = breaker.acquire(started)
+        permit = breaker._permit  # the same as above, awaited
+        started = now() if timed or permit is None else 0.0
+        if permit is None:
+            permit = breaker.acquire(started)
         try:
             value = await function(*args, **kwargs)
         except BaseException as error:
             _blame(breaker, permit, error, started)
             raise
         ended = now()
-        breaker.record(permit, Verdict.OK, ended, ended - started)
+        if permit is breaker._permit and breaker._from <= ended < breaker._until and not timed:
+            breaker._answers += 1
+            if breaker._row:
+                breaker._row = 0
+        else:
+            breaker.record(permit, Verdict.OK, ended, ended - started)
         return value
 
     return guarded

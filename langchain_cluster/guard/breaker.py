@@ -27,7 +27,7 @@ from math import inf
 from random import Random
 from threading import Lock
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import ParamSpec, TypeVar
 
 from langchain_cluster.errors import CircuitOpen, ConfigError
 from langchain_cluster.guard import around
@@ -38,7 +38,8 @@ from langchain_cluster.model.events import BreakerChanged
 from langchain_cluster.model.policy import BreakerPolicy
 from langchain_cluster.ports import Now
 
-Function = TypeVar("Function", bound=Callable[..., Any])
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 class BreakerState(StrEnum):
@@ -302,7 +303,7 @@ class CircuitBreaker:
 
     # -- alone ----------------------------------------------------------------------------------------
 
-    def __call__(self, function: Function) -> Function:
+    def __call__(self, function: Callable[P, R]) -> Callable[P, R]:
         """The same function, guarded: it raises `CircuitOpen` when the circuit refuses.
 
         A generator is guarded from its first step to the end of the iteration, and only the time it

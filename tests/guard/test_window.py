@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from langchain_cluster.guard.window import BUCKETS, Window
+from langchain_cluster.guard.window import BUCKETS, CountWindow, Window
 
 
 def test_it_has_ten_buckets() -> None:
@@ -102,3 +102,51 @@ def test_nothing_younger_than_nine_tenths_is_lost_and_nothing_older_than_the_who
     end = now + later
     calls = window.totals(end)[0]
     assert sum(end - at < 26.9 for at in times) <= calls <= sum(end - at < 30.1 for at in times)
+
+
+def test_several_calls_of_one_time_are_counted_at_once() -> None:
+    for window in (Window(10.0), CountWindow(100)):
+        window.add(1.0, times=5)
+        window.add(1.0, times=3, failed=True, slow=True)
+        assert window.totals(1.0) == (8, 3, 3)
+
+
+@given(st.floats(0.0, 1e6), st.sampled_from([0.1, 7.0, 30.0]))
+def test_a_time_lies_within_its_bucket(now: float, seconds: float) -> None:
+    begins, ends = Window(seconds).bucket(now)
+    slack = 1e-9 * (1.0 + now)
+    assert begins - slack <= now < ends + slack
+    assert abs(ends - begins - seconds / BUCKETS) <= slack
+
+
+def test_a_window_of_calls_forgets_the_oldest() -> None:
+    window = CountWindow(3)
+    assert window.totals(0.0) == (0, 0, 0)
+    window.add(0.0, failed=True)
+    window.add(0.0, slow=True)
+    window.add(0.0, failed=True, slow=True)
+    assert window.totals(0.0) == (3, 2, 2)
+    window.add(0.0)
+    assert window.totals(0.0) == (3, 1, 2)
+    window.add(0.0)
+    assert window.totals(0.0) == (3, 1, 1)
+    window.add(0.0, times=10**9)  # takes no longer than three
+    assert window.totals(0.0) == (3, 0, 0)
+    window.clear()
+    assert window.totals(0.0) == (0, 0, 0)
+    assert window.bucket(5.0) == (float("-inf"), float("inf"))
+
+
+@given(
+    st.integers(1, 8),
+    st.lists(st.tuples(st.booleans(), st.booleans(), st.integers(1, 12)), max_size=40),
+)
+def test_a_window_of_calls_agrees_with_a_list_of_everything(
+    size: int, steps: list[tuple[bool, bool, int]]
+) -> None:
+    window = CountWindow(size)
+    seen: list[tuple[bool, bool]] = []
+    for failed, slow, times in steps:
+        window.add(0.0, failed=failed, slow=slow, times=times)
+        seen = (seen + [(failed, slow)] * times)[-size:]
+        assert window.totals(0.0) == (len(seen), sum(c[0] for c in seen), sum(c[1] for c in seen))
