@@ -9,6 +9,7 @@
     ├── BudgetExceeded            .scope .limit .spent .resets_at
     ├── DeadlineExceeded          .after seconds, .attempts         (also TimeoutError, not retryable)
     ├── StreamInterrupted         .partial (the message so far), .endpoint
+    ├── CacheUnavailable          a cache cannot be asked; a call goes on without it; .where
     └── PluginError               no such balancer, discovery ...; .kind, .available
 
 `NoEndpointAvailable` and `ClusterExhausted` are LangChain `ModelError`s that say "not retryable", and
@@ -183,6 +184,18 @@ class StreamInterrupted(ClusterError):
     def __init__(self, endpoint: str, reason: str, *, partial: Any = None) -> None:
         self.endpoint, self.partial = endpoint, partial
         super().__init__(f"the stream of {endpoint} broke after its first token: {reason}")
+
+
+class CacheUnavailable(ClusterError):
+    """A cache cannot be asked. Who uses the store itself sees it; to a call it is a miss and an event.
+
+    Attributes:
+        where: its address, without a password.
+    """
+
+    def __init__(self, where: str, reason: str) -> None:
+        self.where = where
+        super().__init__(f"{where}: {reason}")
 
 
 class PluginError(ConfigError):

@@ -2,6 +2,7 @@
 
 from langchain_cluster.cache.langchain import LangChainCache
 from langchain_cluster.cache.memory import MemoryCache
+from langchain_cluster.cache.redis import RedisCache
 from langchain_cluster.cache.stats import CacheStats
 
-__all__ = ["CacheStats", "LangChainCache", "MemoryCache"]
+__all__ = ["CacheStats", "LangChainCache", "MemoryCache", "RedisCache"]

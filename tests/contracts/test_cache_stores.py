@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import count
 from typing import Any
 
 import pytest
 
-from langchain_cluster.cache import MemoryCache
+from langchain_cluster.cache import MemoryCache, RedisCache
 from langchain_cluster.cache.order import ORDERS
 from langchain_cluster.testing import FakeClock
 from langchain_cluster.testing.contracts import CacheStoreContract
+
+numbers = count()
+
+
+def redis_cache(url: str, **options: Any) -> RedisCache:
+    """One with a prefix that is nobody else's, and is full of what servers take for globs."""
+    pytest.importorskip("redis")
+    return RedisCache.from_url(url, f"test-{next(numbers)}[*]?\\\\^:", **options)
 
 
 class TestMemoryCache(CacheStoreContract):
@@ -20,3 +30,11 @@ class TestMemoryCache(CacheStoreContract):
 
     def pass_time(self, store: Any, seconds: float) -> None:
         self.clock.advance(seconds)
+
+
+class TestRedisCache(CacheStoreContract):
+    @pytest.fixture
+    def store(self, valkey_url: str) -> Iterator[RedisCache]:
+        store = redis_cache(valkey_url)
+        yield store
+        store.close()
