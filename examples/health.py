@@ -7,8 +7,7 @@ import time
 
 from langchain_openai import ChatOpenAI
 
-from langchain_cluster import Cluster, ClusteredLLM, Endpoint
-from langchain_cluster.health import HealthPolicy
+from langchain_cluster import Cluster, ClusteredLLM, Endpoint, HealthPolicy
 from langchain_cluster.model.events import HealthChanged
 from langchain_cluster.testing import SimulatedServer, faults
 

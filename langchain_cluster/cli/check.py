@@ -55,7 +55,7 @@ def _show(file: str, described: dict[str, Any], findings: Sequence[Finding]) -> 
     screen = console()
     screen.print(_endpoints(described["endpoints"], findings))
     facts = Table.grid(padding=(0, 2))
-    for name in ("balancer", "policy", "breaker", "cache"):
+    for name in ("balancer", "policy", "breaker", "cache", "health", "leadership"):
         facts.add_row(name, _in_words(described[name]))
     for agent in described["agents"]:
         facts.add_row(f"agent {_text(agent)}", _in_words(described["agents"][agent]))
@@ -95,6 +95,9 @@ def _in_words(values: dict[str, Any] | None) -> str:
     for name, value in values.items():
         if isinstance(value, dict):
             words.append(f"{name} ({_in_words(value)})")
+        elif isinstance(value, list):
+            parts = (f"({_in_words(each)})" if isinstance(each, dict) else str(each) for each in value)
+            words.append(f"{name} {' '.join(parts)}")
         elif value is not None and name != "kind":
             words.append(f"{name} {value:g}" if type(value) is float else f"{name} {value}")
     return _text(", ".join(words))

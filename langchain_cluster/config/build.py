@@ -10,6 +10,7 @@ from langchain_cluster.config.models import chat_model, vectors_model
 from langchain_cluster.config.schema import CacheConfig, ClusterConfig
 from langchain_cluster.errors import ConfigError
 from langchain_cluster.model.endpoint import Endpoint, Role
+from langchain_cluster.model.health import HealthPolicy
 from langchain_cluster.model.strict import relocated
 
 
@@ -22,11 +23,12 @@ def cluster_arguments(config: ClusterConfig, role: Role = Role.LLM) -> dict[str,
 
     Raises:
         ConfigError: an environment variable is not set, a provider's library is not installed, or it
-            refuses its arguments. The key says which endpoint.
+            refuses its arguments. The key says where.
     """
     return {
         "endpoints": [_endpoint(own, number, config._file) for number, own in enumerate(_for(role, config))],
         "balancer": config.balancer.make(),
+        "health": _health(config),
         "cache": None if config.cache is None else _cache(config.cache),
         "policy": config.policy.policy(),
         "agents": {agent: policy.policy() for agent, policy in config.agents.items()},
@@ -71,6 +73,16 @@ def _endpoint(own: EndpointConfig, number: int, file: str | None) -> Endpoint:
         context_window=own.context_window,
         capabilities=own.capabilities,
     )
+
+
+def _health(config: ClusterConfig) -> HealthPolicy | None:
+    place = "leadership"
+    try:
+        leader = None if config.leadership is None else config.leadership.make()
+        place = "health"
+        return None if config.health is None else config.health.policy(leader)
+    except ConfigError as error:
+        raise relocated(error, under=place, file=config._file) from None
 
 
 def _cache(own: CacheConfig) -> MemoryCache:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Mapping, Set
+from collections.abc import Iterator, Mapping, Set
 from enum import Enum
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
@@ -24,9 +24,21 @@ def describe(config: ClusterConfig) -> dict[str, Any]:
 
 
 def variables(config: ClusterConfig) -> dict[str, bool]:
-    """The environment variables that hold the endpoints' keys, and whether each is set."""
-    names = sorted({own.api_key_env for own in config.endpoints if own.api_key_env is not None})
-    return {name: bool(os.environ.get(name)) for name in names}
+    """The environment variables a config names, and whether each is set."""
+    names = set(_named(config.model_dump(mode="python")))
+    return {name: bool(os.environ.get(name)) for name in sorted(names)}
+
+
+def _named(given: Any) -> Iterator[str]:
+    if isinstance(given, Mapping):
+        for key, value in given.items():
+            if str(key).endswith("_env") and isinstance(value, str):
+                yield value
+            else:
+                yield from _named(value)
+    elif isinstance(given, list | tuple):
+        for each in given:
+            yield from _named(each)
 
 
 def _without_query(url: str | None) -> str | None:

@@ -9,6 +9,8 @@ from pydantic import BeforeValidator, Field, PrivateAttr, field_validator, model
 from langchain_cluster.cache.memory import EvictionPolicy
 from langchain_cluster.config.balancer import BalancerConfig
 from langchain_cluster.config.endpoint import EndpointConfig
+from langchain_cluster.config.health import HealthConfig, named
+from langchain_cluster.config.leadership import LeadershipConfig
 from langchain_cluster.config.policy import PolicyConfig
 from langchain_cluster.errors import ConfigError
 from langchain_cluster.model.policy import BreakerPolicy, OutlierPolicy, SlowStartPolicy
@@ -41,6 +43,8 @@ class ClusterConfig(Strict):
     breaker: BreakerPolicy | None = BreakerPolicy()
     outlier: OutlierPolicy | None = None
     slow_start: SlowStartPolicy | None = None
+    health: Annotated[HealthConfig | None, BeforeValidator(named)] = None
+    leadership: Annotated[LeadershipConfig | None, BeforeValidator(_kind)] = None
     policy: PolicyConfig = PolicyConfig()
     agents: dict[str, PolicyConfig] = Field(
         default_factory=dict, description="agent name -> what differs from `policy` for it"
@@ -88,10 +92,18 @@ def _written(policy: Any) -> dict[str, Any] | None:
 def json_schema() -> dict[str, Any]:
     """The JSON schema of a config file, for editors and checks in other languages."""
     schema = ClusterConfig.model_json_schema()
-    for key, example in (("balancer", "peak_ewma"), ("cache", "memory")):  # read by `_kind`
-        described = schema["properties"][key]
-        given = described.pop("anyOf", None) or [
-            {"$ref": described.pop("$ref", None) or described.pop("allOf")[0]["$ref"]}
-        ]
-        described["anyOf"] = [{"type": "string", "examples": [example]}, *given]
+    examples = {"balancer": "peak_ewma", "cache": "memory", "health": "vllm", "leadership": "local"}
+    for key, example in examples.items():
+        _or_name(schema["properties"][key], example)
+    parts = schema["$defs"]
+    _or_name(parts["HealthConfig"]["properties"]["check"], "http")
+    _or_name(parts["CombinedConfig"]["properties"]["checks"]["items"], "http")
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
+
+
+def _or_name(described: dict[str, Any], example: str) -> None:
+    """What is read by `_kind`: a name, beside what else may stand there."""
+    given = described.pop("anyOf", None)
+    if given is None:
+        given = [{key: described.pop(key) for key in ("$ref", "oneOf", "allOf") if key in described}]
+    described["anyOf"] = [{"type": "string", "examples": [example]}, *given]

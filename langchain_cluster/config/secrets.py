@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from langchain_cluster.errors import ConfigError
@@ -83,15 +83,19 @@ def variable(name: str, key: str) -> str:
     raise ConfigError(f"the environment variable {shown} is {state}", key=key)
 
 
-def with_variables(given: Any, key: str) -> Any:
-    """`given` with each `name_env: VARIABLE` in it, however deep, replaced by `name: its value`."""
+def with_variables(given: Any, key: str, read: Callable[[str, str], str] = variable) -> Any:
+    """`given` with each `name_env: VARIABLE` in it, however deep, replaced by `name: its value`.
+
+    Args:
+        read: a variable's name and its key -> its value.
+    """
     if isinstance(given, Mapping):
         return {
-            name.removesuffix("_env"): variable(value, f"{key}.{name}")
+            name.removesuffix("_env"): read(value, f"{key}.{name}")
             if name.endswith("_env")
-            else with_variables(value, f"{key}.{name}")
+            else with_variables(value, f"{key}.{name}", read)
             for name, value in given.items()
         }
     if isinstance(given, list | tuple):
-        return [with_variables(value, f"{key}.{number}") for number, value in enumerate(given)]
+        return [with_variables(value, f"{key}.{number}", read) for number, value in enumerate(given)]
     return given

@@ -38,6 +38,8 @@ class Pages:
     """
 
     def __init__(self, headers: Mapping[str, str] | None = None) -> None:
+        if not _are_headers(headers):
+            raise ConfigError("is no mapping of texts to texts (not shown)", key="HttpCheck.headers")
         self._headers = dict(headers or {})
         self._lock = Lock()
         self._clients: dict[str, tuple[httpx.Client, float]] = {}
@@ -94,6 +96,12 @@ class Pages:
             client.close()
 
 
+def _are_headers(given: Any) -> bool:
+    if not isinstance(given, Mapping):
+        return given is None
+    return all(isinstance(name, str) and isinstance(value, str) for name, value in given.items())
+
+
 def _enough(read: bytearray, ends: float) -> bool:
     if time.monotonic() > ends:  # httpx limits each read, and a server may trickle
         raise TimeoutError
@@ -129,6 +137,12 @@ class HttpCheck:
     ) -> None:
         if not str(path).startswith("/"):
             raise ConfigError(f"path {path!r} does not begin with '/'", key="HttpCheck.path")
+        if not _is_status(status):
+            raise ConfigError(f"{status!r} is neither a status, 100-599, nor several", key="HttpCheck.status")
+        if not isinstance(body, str | re.Pattern | None):
+            raise ConfigError(f"{body!r} is neither a text nor a pattern", key="HttpCheck.body")
+        if not str(method).isalpha():
+            raise ConfigError(f"{method!r} is no method such as 'GET'", key="HttpCheck.method")
         self.timeout = seconds(timeout, "HttpCheck.timeout")
         self.path, self.body, self.method = path, body, method
         self.status: Container[int] = (status,) if isinstance(status, int) else status
@@ -170,6 +184,14 @@ class HttpCheck:
 
     def __repr__(self) -> str:
         return f"HttpCheck({self.path!r}, timeout={self.timeout:g})"
+
+
+def _is_status(given: Any) -> bool:
+    if isinstance(given, int):
+        return not isinstance(given, bool) and 100 <= given <= 599
+    if isinstance(given, list | tuple | set | frozenset):
+        return bool(given) and all(isinstance(each, int) and _is_status(each) for each in given)
+    return isinstance(given, Container) and not isinstance(given, str | bytes | Mapping)
 
 
 def _matches(wanted: str | re.Pattern[str] | None, text: str) -> bool:

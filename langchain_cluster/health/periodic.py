@@ -6,18 +6,20 @@ from collections.abc import Callable
 from random import Random
 from typing import Any
 
-from langchain_cluster.errors import ConfigError, PluginError
+from langchain_cluster.errors import ConfigError
 from langchain_cluster.health.http import HttpCheck
 from langchain_cluster.health.model import ModelCheck
 from langchain_cluster.health.presets import llama_cpp, ollama, sglang, tgi, vllm
 from langchain_cluster.health.tcp import TcpCheck
+from langchain_cluster.kinds import factory, made
 from langchain_cluster.model.health import HealthPolicy
 from langchain_cluster.plan.effects import Plan
 from langchain_cluster.plan.health import examine, limit_of
 from langchain_cluster.pool.pool import Pool
 from langchain_cluster.ports import HealthCheck
 
-CHECKS: dict[str, Callable[[], HealthCheck]] = {
+GROUP = "langchain_cluster.health_checks"  # of entry points
+CHECKS: dict[str, Callable[..., HealthCheck]] = {
     "http": HttpCheck,
     "tcp": TcpCheck,
     "model": ModelCheck,
@@ -70,9 +72,7 @@ def _a_check(given: Any) -> HealthCheck | None:
     if given is None:
         return None
     if isinstance(given, str):
-        if given not in CHECKS:
-            raise PluginError("health check", given, list(CHECKS))
-        return CHECKS[given]()
+        given = made(given, factory("health check", given, CHECKS, GROUP), {})
     if isinstance(given, type) or not isinstance(given, HealthCheck):
         raise ConfigError(f"{given!r} is no HealthCheck: it has no check and acheck", key="health")
     return given

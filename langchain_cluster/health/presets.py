@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from langchain_cluster.errors import ConfigError
 from langchain_cluster.health.address import base_of
 from langchain_cluster.health.http import NETWORK, HttpCheck, Pages
 from langchain_cluster.health.prometheus import Sample, samples
@@ -182,5 +183,7 @@ def _preset(
     load: bool,
     headers: Mapping[str, str] | None,
 ) -> ServerCheck:
+    if load not in (True, False):
+        raise ConfigError(f"{load!r} is neither true nor false", key=f"{name}.load")
     known: dict[str, Any] = {"timeout": timeout, "headers": headers}
     return ServerCheck(name, HttpCheck(path, **known), gauges if load else None, headers=headers)
