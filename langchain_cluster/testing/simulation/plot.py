@@ -197,13 +197,13 @@ def _over_time(axes: Axes, scenario: Scenario, runs: Mapping[str, Simulation], s
         )
     for fault in scenario.faults:
         start, end = fault.when["start"], min(fault.when["end"], longest)
-        if fault.start or fault.end:
+        if (fault.start or fault.end) and start < longest:
             axes.axvspan(start, end, color="#D55E00", alpha=0.08, linewidth=0)
             _mark(axes, start, fault.kind)
     for group in scenario.endpoints:
         for word in ("joins", "drains", "returns", "leaves"):
             at = getattr(group, word)
-            if at is not None:
+            if at is not None and at < longest:
                 axes.axvline(at, color=INK, linewidth=0.8, linestyle=(0, (3, 3)))
                 _mark(axes, at, word)
     axes.set_title(f"Share of {', '.join(names)} over time")
