@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import inf
 from typing import Any, Protocol
 
 from langchain_cluster.endpoints.caller import Question
+from langchain_cluster.endpoints.content import abilities_for, least_tokens, reserve_of
 from langchain_cluster.endpoints.fingerprint import CacheKeys, fingerprint, sampled
 from langchain_cluster.endpoints.settings import SCOPE, CallSettings
 from langchain_cluster.model.call import Request
@@ -38,6 +40,14 @@ def request_of(
     if arguments:
         wanted = ("tools", "tools"), ("response_format", "structured_output")
         needs = frozenset(need for name, need in wanted if arguments.get(name))
+    if abilities := abilities_for(question.messages):
+        needs |= abilities
+    tokens, reserve = None, 0
+    narrowest = cluster.pool.snapshot.narrowest
+    if narrowest < inf:
+        tokens, reserve = least_tokens(question), reserve_of(arguments)
+        if tokens + reserve <= narrowest:  # it fits everywhere: nothing to choose by
+            tokens, reserve = None, 0
     digest = None
     if cluster.keys is not None and policy.cache is not False:
         # Sampling asks for variety: only who asks for the cache as well gets the same answer again.
@@ -53,6 +63,8 @@ def request_of(
         agent=agent,
         priority=settings.priority,
         needs=needs,
+        tokens=tokens,
+        reserve=reserve,
         payload=question,
         fingerprint=digest,
         prefix=prefix_of(question) if cluster.pool.balancer.name == "prefix_affinity" else None,

@@ -11,6 +11,7 @@ from types import MappingProxyType
 from typing import Any
 
 from langchain_cluster.errors import ConfigError
+from langchain_cluster.model.hints import NO_HINTS, Hints, hints_of
 
 _USERINFO = re.compile(r"//[^/@\s]*@")
 _NOTHING: Mapping[str, str] = MappingProxyType({})
@@ -131,9 +132,12 @@ class Endpoint:
         quota_group: endpoints that share one provider quota cool down together on a 429.
         identity: endpoints with one identity may answer for each other from the cache. By default it
             is derived from the model's provider, name and sampling parameters.
-        context_window: tokens, None if unknown.
-        capabilities: any of "tools", "vision", "structured_output", "prefill"; None means unknown,
-            which never excludes it.
+        context_window: tokens of a prompt and its answer together, None if unknown.
+        capabilities: all it can do, of "tools", "structured_output", "vision", "audio", "video", "pdf",
+            "prefill"; None means unknown, which never excludes it.
+
+    Attributes:
+        hints: what the model's profile says, for what is not given.
 
     Raises:
         ConfigError: an empty id, a negative, infinite or NaN weight, a value of the wrong type.
@@ -155,6 +159,7 @@ class Endpoint:
     identity: str | None = field(default=None, kw_only=True)
     context_window: int | None = field(default=None, kw_only=True)
     capabilities: frozenset[str] | None = field(default=None, kw_only=True)
+    hints: Hints = field(default=NO_HINTS, init=False, repr=False)
 
     def __post_init__(self) -> None:
         if not _is_text(self.id):
@@ -176,6 +181,8 @@ class Endpoint:
         if window is not None and (not _is_number(window, int) or window <= 0):
             raise ConfigError(f"context_window {window!r} is not an integer > 0 (tokens)", key=where)
         settle = object.__setattr__  # the value is frozen from here on
+        if self.model is not None:
+            settle(self, "hints", hints_of(self.model))
         if self.roles is _AS_ITS_MODEL:
             settle(self, "roles", frozenset({_role_by_model(self.model)}))
         settle(self, "weight", float(self.weight))
@@ -192,6 +199,11 @@ class Endpoint:
         if not isinstance(self.metadata, Mapping):
             raise ConfigError(f"metadata {self.metadata!r} is not a mapping", key=where)
         settle(self, "metadata", MappingProxyType(dict(self.metadata)))
+
+    @property
+    def window(self) -> int | None:
+        """Tokens it is known or said to take, None if nobody says."""
+        return self.hints.window if self.context_window is None else self.context_window
 
     def same_place(self, other: Endpoint) -> bool:
         """Whether `other` is the same thing re-described, so that its load and history still hold."""
@@ -219,7 +231,7 @@ class Endpoint:
         return f"Endpoint({', '.join(parts)})"
 
 
-_COMPARED = tuple(spec.name for spec in fields(Endpoint) if spec.name != "model")
+_COMPARED = tuple(spec.name for spec in fields(Endpoint) if spec.init and spec.name != "model")
 
 
 def labels_of(given: Iterable[str] | str, where: str, name: str) -> Iterable[str]:

@@ -9,13 +9,29 @@ from random import Random
 
 from langchain_cluster.errors import NoEndpointAvailable
 from langchain_cluster.model.call import Request
-from langchain_cluster.pool.match import lacks
+from langchain_cluster.pool.match import Doubts, doubt, doubts_of, lacks, narrowing
 from langchain_cluster.pool.members import Member, Snapshot
 
 
 def suited(members: Sequence[Member], request: Request, exclude: Collection[str]) -> tuple[Member, ...]:
     """Those of `members` that may serve `request` and are not excluded."""
     return tuple(m for m in members if m.endpoint.id not in exclude and lacks(m.endpoint, request) is None)
+
+
+def doubts_about(snapshot: Snapshot, request: Request, now: float) -> Doubts:
+    """What speaks against some of those that lack nothing, and not against all that may be asked again."""
+    suit = [m for m in snapshot.members if lacks(m.endpoint, request) is None]
+    able = [m for m in suit if m.free_at(now) < inf] or suit
+    return doubts_of([m.endpoint for m in able], request)
+
+
+def left_out(snapshot: Snapshot, request: Request, exclude: Collection[str], now: float) -> Collection[str]:
+    """`exclude`, and those that would fail where others would not."""
+    if not snapshot.doubtful or not (request.needs or request.tokens or request.reserve):
+        return exclude
+    doubts = doubts_about(snapshot, request, now)
+    out = [m.endpoint.id for m in snapshot.members if doubt(m.endpoint, doubts) is not None]
+    return {*exclude, *out} if out else exclude
 
 
 def in_zone(members: Sequence[Member], zone: str) -> Sequence[Member]:
@@ -36,14 +52,16 @@ def groups(snapshot: Snapshot, rng: Random) -> Iterator[Sequence[Member]]:
             yield group
 
 
-def anybody(snapshot: Snapshot, request: Request, exclude: Collection[str]) -> bool:
+def anybody(snapshot: Snapshot, request: Request, exclude: Collection[str], now: float) -> bool:
     """Whether somebody may be asked, tried before or not."""
+    exclude = left_out(snapshot, request, exclude, now)
     known = (*snapshot.ready, *chain(*snapshot.reserve), *snapshot.probes)
     return bool(suited(known, request, exclude))
 
 
-def full(snapshot: Snapshot, request: Request, exclude: Collection[str]) -> bool:
+def full(snapshot: Snapshot, request: Request, exclude: Collection[str], now: float) -> bool:
     """Whether somebody would be asked, if only a call of its own ended."""
+    exclude = left_out(snapshot, request, exclude, now)
     known = suited((*snapshot.ready, *chain(*snapshot.reserve)), request, exclude)
     return any(m.in_flight >= m.limit for m in known)
 
@@ -52,6 +70,7 @@ def seconds_to_cool(
     snapshot: Snapshot, request: Request, exclude: Collection[str], now: float
 ) -> float | None:
     """Seconds until the first endpoint that asked to be left alone may be asked; None if none did."""
+    exclude = left_out(snapshot, request, exclude, now)
     times = [
         m.cooling_until
         for m in suited(snapshot.members, request, exclude)
@@ -61,21 +80,32 @@ def seconds_to_cool(
 
 
 def nobody(snapshot: Snapshot, request: Request, exclude: Collection[str], now: float) -> NoEndpointAvailable:
-    """The error that says why nobody may be asked, and when the first may."""
+    """The error that says which condition left nobody, why nobody may be asked, and when the first may."""
     members = snapshot.members
-    why = {m.endpoint.id: _why_not(m, request, exclude, now) for m in members}
+    if not members:
+        return NoEndpointAvailable("the pool is empty")
+    doubts = doubts_about(snapshot, request, now)
+    told, left = narrowing([m.endpoint for m in members], request, doubts)
+    text = "no endpoint available"
+    if told:
+        text += f": of {len(members)} {'endpoints' if len(members) > 1 else 'endpoint'} {told}"
+        text += ", and none of those may be asked now" if left else ""
+    ids = {endpoint.id for endpoint in left}
+    # Those that came furthest first: the message has not room for all.
+    told_first = sorted(members, key=lambda m: m.endpoint.id not in ids)
+    why = {m.endpoint.id: _why_not(m, request, doubts, exclude, now) for m in told_first}
     # Who was asked already may be asked again: only what the request itself rules out never will.
     # Nobody can tell when the call ends that fills an endpoint, or probes it.
-    times = [m.free_at(now) for m in members if lacks(m.endpoint, request) is None and not m.taken]
+    times = [m.free_at(now) for m in members if m.endpoint.id in ids and not m.taken]
     soonest = min((at for at in times if at < inf), default=None)
     wait = None if soonest is None else max(0.0, soonest - now)
-    text = "no endpoint available" if members else "the pool is empty"
     return NoEndpointAvailable(text, retry_after=wait, why=why)
 
 
-def _why_not(member: Member, request: Request, exclude: Collection[str], now: float) -> str:
-    reason = lacks(member.endpoint, request) or member.why_not(now)
-    if reason is None and member.endpoint.id in exclude:
+def _why_not(member: Member, request: Request, doubts: Doubts, exclude: Collection[str], now: float) -> str:
+    endpoint = member.endpoint
+    reason = lacks(endpoint, request) or doubt(endpoint, doubts) or member.why_not(now)
+    if reason is None and endpoint.id in exclude:
         reason = "was asked already"
     if reason is None and member.probing:
         reason = "circuit half open, a probe is under way"

@@ -29,7 +29,16 @@ from langchain_cluster.model.events import (
 )
 from langchain_cluster.model.filters import Condition
 from langchain_cluster.model.policy import BreakerPolicy, OutlierPolicy, SlowStartPolicy
-from langchain_cluster.pool.choose import anybody, full, groups, in_zone, nobody, seconds_to_cool, suited
+from langchain_cluster.pool.choose import (
+    anybody,
+    full,
+    groups,
+    in_zone,
+    left_out,
+    nobody,
+    seconds_to_cool,
+    suited,
+)
 from langchain_cluster.pool.ejector import Ejector
 from langchain_cluster.pool.match import lacks
 from langchain_cluster.pool.members import LONGEST, Lease, Member, Snapshot
@@ -128,6 +137,8 @@ class Pool:
         snapshot = self.snapshot
         if now >= snapshot.wake:
             snapshot = self._publish(now)
+        if snapshot.doubtful:
+            exclude = left_out(snapshot, request, exclude, now)
         choosy = bool(exclude) or snapshot.mixed or request.particular
         if snapshot.probes and probe:
             # Recovery must not wait for the balancer to like an endpoint that was slow to death.
@@ -136,7 +147,7 @@ class Pool:
                     return lease
         for group in groups(snapshot, self._rng):
             ready = suited(group, request, exclude) if choosy else group
-            if request.zone is not None:
+            if snapshot.zoned and request.zone is not None:
                 ready = in_zone(ready, request.zone)
             while ready:
                 member = ready[0] if len(ready) == 1 else self.balancer.pick(ready, request, now, self._rng)
@@ -193,6 +204,7 @@ class Pool:
 
     def vacancy(self, freed: int, request: Request, *, exclude: Collection[str] = ()) -> Vacancy:
         """A place for `request` that becomes free after `vacancies.freed` was `freed`."""
+        exclude = left_out(self.snapshot, request, exclude, self._clock.now())
 
         def suits(endpoint: Endpoint) -> bool:
             return endpoint.id not in exclude and lacks(endpoint, request) is None
@@ -201,12 +213,12 @@ class Pool:
 
     def full(self, request: Request, *, exclude: Collection[str] = ()) -> bool:
         """Whether it is only for their limits that nobody can be asked."""
-        return full(self.snapshot, request, exclude)
+        return full(self.snapshot, request, exclude, self._clock.now())
 
     def anybody(self, request: Request, *, exclude: Collection[str] = (), now: float) -> bool:
         """Whether somebody may be asked, tried before or not."""
         snapshot = self.snapshot if now < self.snapshot.wake else self._publish(now)
-        return anybody(snapshot, request, exclude)
+        return anybody(snapshot, request, exclude, now)
 
     # -- the roster ---------------------------------------------------------------------------------
 
@@ -310,11 +322,18 @@ class Pool:
     # -- one endpoint -------------------------------------------------------------------------------
 
     def set_status(self, id: str, status: EndpointStatus) -> None:
-        """Set an endpoint's status. Raises ConfigError for an unknown id."""
+        """Set an endpoint's status. Raises ConfigError for an unknown id, and for what is no status."""
+        try:
+            status = EndpointStatus(status)
+        except ValueError:
+            valid = [known.value for known in EndpointStatus]
+            raise ConfigError(
+                f"unknown status {status!r}", key=f"endpoint {id!r}", valid=valid, got=str(status)
+            ) from None
         now = self._clock.now()
         with self._lock:
             member = self._member(id)
-            before, member.status = member.status, EndpointStatus(status)
+            before, member.status = member.status, status
             self._publish(now)
         if before is not member.status:
             self._emit(StatusChanged(now, id, member.status, before))

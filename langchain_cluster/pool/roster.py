@@ -14,6 +14,8 @@ from langchain_cluster.pool.levels import panics, shares
 from langchain_cluster.pool.members import Member, Snapshot
 from langchain_cluster.pool.slow_start import STEP, factor
 
+ZONED = 6  # endpoints: in a smaller pool, keeping to one zone overruns the few that are in it (Envoy)
+
 
 def no_duplicates(endpoints: Iterable[Endpoint]) -> tuple[Endpoint, ...]:
     """The endpoints as a tuple.
@@ -61,7 +63,8 @@ def build_snapshot(
             free_at = member.free_at(now)
             if free_at > now:
                 wake = min(wake, free_at)
-    levels = _levels(members, ready, now)
+    levels, panic = _levels(members, ready, now)
+    narrowest = min((m.endpoint.window or inf for m in members), default=inf)
     groups = [level for level, _ in levels]
     groups += [busy for number in _numbers(ready) if (busy := _of(ready, number, busy=True))]
     first, *reserve = _as_before(groups, before) if groups else ((),)
@@ -75,6 +78,9 @@ def build_snapshot(
         wake=wake,
         mixed=any(m.endpoint.roles != {Role.LLM} for m in members),
         weights=tuple(m.weight for m in members),
+        narrowest=narrowest,
+        doubtful=narrowest < inf or any(m.endpoint.hints.denied for m in members),
+        zoned=len(members) >= ZONED and not panic,
     )
 
 
@@ -90,17 +96,21 @@ def _of(members: Sequence[Member], number: int, *, busy: bool) -> tuple[Member, 
 
 def _levels(
     members: Sequence[Member], ready: Sequence[Member], now: float
-) -> list[tuple[tuple[Member, ...], float]]:
-    """(who of the level may be asked, its share of the traffic) per level that has anybody."""
+) -> tuple[list[tuple[tuple[Member, ...], float]], bool]:
+    """(who of the level may be asked, its share of the traffic) per level that has anybody.
+
+    And whether one of them is used whole, because too few of it are well.
+    """
     counted = [m for m in members if m.in_service]
     numbers = _numbers(counted)
     idle = {number: _of(ready, number, busy=False) for number in numbers}
     totals = {number: sum(m.endpoint.priority == number for m in counted) for number in numbers}
     parts, together = shares([(len(idle[number]), totals[number]) for number in numbers])
-    levels = []
+    levels, panic = [], False
     for number, part in zip(numbers, parts, strict=True):
         group = idle[number]
         if panics(len(group), totals[number], together):
+            panic = True
             group = tuple(
                 m
                 for m in counted
@@ -111,7 +121,7 @@ def _levels(
             )
         if group:
             levels.append((group, part))
-    return levels
+    return levels, panic
 
 
 def _spill(parts: Sequence[float]) -> tuple[float, ...]:

@@ -148,6 +148,7 @@ def many(**options: Any) -> ClusteredLLM:
             Endpoint("plain", ScriptedModel("plain")),
             Endpoint("near", ScriptedModel("near"), tags={"eu", "gpu"}, tier="large", zone="z1"),
             Endpoint("far", ScriptedModel("far"), tags={"eu"}, tier="large", zone="z2"),
+            *(Endpoint(f"plain-{n}", ScriptedModel("plain")) for n in range(3)),  # zones count from six
         ],
         **options,
     )

@@ -58,6 +58,7 @@ def test_what_an_endpoint_lacks_is_said(wanted: dict[str, Any], reason: str) -> 
     assert error.why == {"rich": reason}
     assert error.retry_after is None
     assert reason in str(error)
+    assert " leaves 0 (rich: " in str(error)
 
 
 @pytest.mark.parametrize("wanted", MAY, ids=str)
@@ -79,13 +80,44 @@ def test_only_those_that_suit_are_asked() -> None:
     assert watched.asked(model="llama") == {"rich"}
 
 
+def zones(eu: str = "ac", us: str = "bdef", **options: Any) -> Watched:
+    return Watched(
+        *(Endpoint(id, zone="eu") for id in eu), *(Endpoint(id, zone="us") for id in us), **options
+    )
+
+
 def test_a_zone_is_preferred_and_not_demanded() -> None:
-    watched = Watched(Endpoint("a", zone="eu"), Endpoint("b", zone="us"), Endpoint("c", zone="eu"))
+    watched = zones()
     assert watched.asked(zone="eu") == {"a", "c"}
-    assert watched.asked(zone="mars") == {"a", "b", "c"}
+    assert watched.asked(zone="mars") == set("abcdef")
+    assert watched.asked() == set("abcdef")
     watched.pool.drain("a")
     watched.pool.drain("c")
-    assert watched.asked(zone="eu") == {"b"}
+    assert watched.asked(zone="eu") == set("bdef")
+
+
+def test_a_zone_is_not_preferred_in_a_pool_of_less_than_six() -> None:
+    watched = zones("ac", "bde")
+    assert watched.asked(zone="eu") == set("abcde")
+    watched.pool.add(Endpoint("f", zone="us"))
+    assert watched.asked(zone="eu") == {"a", "c"}
+
+
+def test_a_zone_is_not_preferred_while_a_level_panics() -> None:
+    watched = zones()
+    for id in "bdef":
+        watched[id].ejected_until = 1030.0
+    watched.pool._publish(1000.0)
+    assert watched.asked(zone="eu") == set("abcdef")
+    watched.clock.advance(30.0)
+    assert watched.asked(zone="eu") == {"a", "c"}
+
+
+def test_whoever_of_the_zone_is_full_is_made_up_for_by_others() -> None:
+    one = Capacity(max_connections=1)
+    watched = Watched(Endpoint("near", zone="eu", capacity=one), *(Endpoint(id, zone="us") for id in "abcde"))
+    assert watched.pool.acquire(Request(zone="eu")).endpoint.id == "near"
+    assert watched.pool.acquire(Request(zone="eu"), exclude=["near"]).endpoint.id in set("abcde")
 
 
 def test_whoever_was_asked_already_is_left_out() -> None:
@@ -204,8 +236,8 @@ def test_an_idle_standby_is_asked_before_a_busy_first() -> None:
 
 
 def test_a_zone_is_preferred_within_a_level_not_across() -> None:
-    watched = Watched(Endpoint("near", zone="eu", priority=1), Endpoint("far", zone="us"))
-    assert watched.asked(zone="eu") == {"far"}
+    watched = Watched(Endpoint("near", zone="eu", priority=1), *(Endpoint(id, zone="us") for id in "abcde"))
+    assert watched.asked(zone="eu") == set("abcde")
 
 
 # -- cooling down ----------------------------------------------------------------------------------
