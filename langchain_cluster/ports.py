@@ -11,7 +11,7 @@ from random import Random
 from threading import Lock
 from typing import Any, Protocol, runtime_checkable
 
-from langchain_cluster.model.call import Answer, Attempt, Outcome, Request
+from langchain_cluster.model.call import Answer, Attempt, Outcome, Request, Resume
 from langchain_cluster.model.endpoint import Endpoint, Load, Roster
 from langchain_cluster.model.events import Event
 from langchain_cluster.model.health import Health
@@ -77,8 +77,11 @@ class Caller(Protocol):
     async def acall(self, attempt: Attempt, headers: Mapping[str, str]) -> Outcome:
         """The same, awaited."""
 
-    def open(self, attempt: Attempt, headers: Mapping[str, str]) -> Opened:
-        """Ask for a stream; nothing is sent before its first chunk is wanted."""
+    def open(self, attempt: Attempt, headers: Mapping[str, str], resume: Resume | None = None) -> Opened:
+        """Ask for a stream; nothing is sent before its first chunk is wanted.
+
+        `resume`: it takes over from one that broke, and `out` gives only what is new of it.
+        """
 
 
 class Awaited(Protocol):
@@ -115,6 +118,9 @@ class Opened(Protocol):
     def note(self, chunk: Any, at: float) -> None:
         """Take `chunk` into account for the outcome."""
 
+    def out(self, chunk: Any) -> Any:
+        """What the consumer gets for `chunk`; None for nothing."""
+
     def ended(self, at: float) -> Outcome:
         """The outcome of a stream that ended by itself: OK, or TRANSIENT when it was cut."""
 
@@ -123,6 +129,9 @@ class Opened(Protocol):
 
     def partial(self) -> Any:
         """What was received so far, put together; None for nothing."""
+
+    def delivered(self) -> str | None:
+        """The text handed out so far; None when there was more to it than text."""
 
 
 class Span(Protocol):

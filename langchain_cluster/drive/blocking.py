@@ -12,7 +12,7 @@ from langchain_cluster.drive.limits import first_token_by, next_chunk_by, too_la
 from langchain_cluster.drive.race import BegunJob
 from langchain_cluster.drive.recall import Recalled, Recalls, moved
 from langchain_cluster.drive.workers import InPlace, Pump, Workers
-from langchain_cluster.model.call import Answer, Attempt, Outcome, Verdict
+from langchain_cluster.model.call import Answer, Attempt, Outcome, Resume, Verdict
 from langchain_cluster.plan import effects as fx
 from langchain_cluster.ports import CacheStore, Caller, Clock, Span, Tracing
 
@@ -68,7 +68,7 @@ class BlockingDriver:
                 effect = next(plan)
                 while True:
                     if type(effect) is fx.Relay:
-                        effect = plan.send((yield from self._relay(effect.started)))
+                        effect = plan.send((yield from self._relay(effect.started, hold=effect.hold)))
                         continue
                     try:
                         answer = self._perform(effect, span)
@@ -92,8 +92,8 @@ class BlockingDriver:
                 return self._lookup_each(keys, span)
             case fx.StoreEach(raws):
                 return self.store.mset(raws) if self.store is not None else None
-            case fx.Open(attempt):
-                return self._open(attempt, span)
+            case fx.Open(attempt, resume):
+                return self._open(attempt, span, resume)
             case fx.Begin(attempt, streaming):
                 make = self._open if streaming else self._call
                 return BegunJob(attempt, partial(make, attempt, span), self.workers, self.recalls)
@@ -165,11 +165,12 @@ class BlockingDriver:
                 span.end(outcome)
         return outcome
 
-    def _open(self, attempt: Attempt, parent: Span | None) -> Outcome:
+    def _open(self, attempt: Attempt, parent: Span | None, resume: Resume | None = None) -> Outcome:
         span = None if parent is None or self.tracing is None else self.tracing.attempt(attempt, parent)
         started = self.clock.now()
         until, reason = first_token_by(attempt, started)
-        stream = self.caller.open(attempt, _NO_HEADERS if span is None else span.headers)
+        headers = _NO_HEADERS if span is None else span.headers
+        stream = self.caller.open(attempt, headers, resume)
         outcome: Outcome | None = None
         chunks: Pump | InPlace | None = None
         read: list[Any] = []
@@ -208,18 +209,28 @@ class BlockingDriver:
                     span.end(outcome)
         return outcome
 
-    def _relay(self, opened: fx.Started) -> Generator[Any, None, Outcome]:
+    def _relay(self, opened: fx.Started, *, hold: bool) -> Generator[Any, None, Outcome]:
         stream, chunks, span = opened.stream, opened.rest, opened.span
         outcome: Outcome | None = None
+        held: list[Any] = []
         reason = ""
         try:
-            yield from opened.read
+            for chunk in opened.read:
+                new = stream.out(chunk)
+                if hold:
+                    held.append(new)
+                elif new is not None:
+                    yield new
             while chunks is not None:
                 until, reason = next_chunk_by(opened.attempt, self.clock.now())
                 with span or nullcontext():
                     chunk = chunks.next(until)
                 stream.note(chunk, self.clock.now())
-                yield chunk
+                new = stream.out(chunk)
+                if hold:
+                    held.append(new)
+                elif new is not None:
+                    yield new
             outcome = stream.ended(self.clock.now())
         except StopIteration:
             outcome = stream.ended(self.clock.now())
@@ -233,4 +244,6 @@ class BlockingDriver:
                 chunks.close()
             if span is not None:
                 span.end(outcome)
+        if outcome.verdict is Verdict.OK:
+            yield from held
         return outcome

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from langchain_cluster.drive.limits import first_token_by, next_chunk_by, too_late
 from langchain_cluster.drive.race import BegunTask
 from langchain_cluster.drive.recall import Recalls, TaskRecall, moved
-from langchain_cluster.model.call import Answer, Attempt, Outcome, Verdict
+from langchain_cluster.model.call import Answer, Attempt, Outcome, Resume, Verdict
 from langchain_cluster.plan import effects as fx
 from langchain_cluster.ports import Awaited, CacheStore, Caller, Clock, Span, Tracing
 
@@ -64,7 +64,7 @@ class TaskDriver:
                 while True:
                     if type(effect) is fx.Relay:
                         ended = _Ended()
-                        async with aclosing(self._relay(effect.started, ended)) as chunks:
+                        async with aclosing(self._relay(effect.started, ended, hold=effect.hold)) as chunks:
                             async for chunk in chunks:
                                 yield chunk
                         effect = plan.send(ended.outcome)
@@ -91,8 +91,8 @@ class TaskDriver:
                 return await self._lookup_each(keys, span)
             case fx.StoreEach(raws):
                 return await self.store.amset(raws) if self.store is not None else None
-            case fx.Open(attempt):
-                return await self._open(attempt, span)
+            case fx.Open(attempt, resume):
+                return await self._open(attempt, span, resume)
             case fx.Begin(attempt, streaming):
                 return BegunTask(self._open(attempt, span) if streaming else self._call(attempt, span))
             case fx.Sleep(seconds):
@@ -178,11 +178,12 @@ class TaskDriver:
                 span.end(outcome)
         return outcome
 
-    async def _open(self, attempt: Attempt, parent: Span | None) -> Outcome:
+    async def _open(self, attempt: Attempt, parent: Span | None, resume: Resume | None = None) -> Outcome:
         span = None if parent is None or self.tracing is None else self.tracing.attempt(attempt, parent)
         started = self.clock.now()
         until, reason = first_token_by(attempt, started)
-        stream = self.caller.open(attempt, _NO_HEADERS if span is None else span.headers)
+        headers = _NO_HEADERS if span is None else span.headers
+        stream = self.caller.open(attempt, headers, resume)
         chunks = stream.achunks()
         outcome: Outcome | None = None
         read: list[Any] = []
@@ -220,19 +221,28 @@ class TaskDriver:
                     span.end(outcome)
         return outcome
 
-    async def _relay(self, opened: fx.Started, ended: _Ended) -> AsyncGenerator[Any, None]:
+    async def _relay(self, opened: fx.Started, ended: _Ended, *, hold: bool) -> AsyncGenerator[Any, None]:
         stream, chunks, span = opened.stream, opened.rest, opened.span
+        held: list[Any] = []
         reason = ""
         try:
             for chunk in opened.read:
-                yield chunk
+                new = stream.out(chunk)
+                if hold:
+                    held.append(new)
+                elif new is not None:
+                    yield new
             while chunks is not None:
                 until, reason = next_chunk_by(opened.attempt, self.clock.now())
                 with span or nullcontext():
                     async with self.clock.timeout_at(until):
                         chunk = await anext(chunks)
                 stream.note(chunk, self.clock.now())
-                yield chunk
+                new = stream.out(chunk)
+                if hold:
+                    held.append(new)
+                elif new is not None:
+                    yield new
             ended.outcome = stream.ended(self.clock.now())
         except StopAsyncIteration:
             ended.outcome = stream.ended(self.clock.now())
@@ -246,6 +256,9 @@ class TaskDriver:
                 await _aclose(chunks)
             if span is not None:
                 span.end(ended.outcome)
+        if ended.outcome.verdict is Verdict.OK:
+            for chunk in held:
+                yield chunk
 
 
 async def _aclose(chunks: AsyncIterator[Any]) -> None:

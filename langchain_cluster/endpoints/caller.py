@@ -8,7 +8,7 @@ rate limiter, its bindings, `disable_streaming`.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import orjson
@@ -19,9 +19,10 @@ from langchain_core.outputs import ChatGenerationChunk, ChatResult
 from langchain_cluster.endpoints.adapter import Adapter
 from langchain_cluster.endpoints.binding import Translator
 from langchain_cluster.endpoints.classify import classify
+from langchain_cluster.endpoints.resumed import Prefilled, Resumed
 from langchain_cluster.endpoints.stream import ModelStream
 from langchain_cluster.endpoints.usage import finish_reason_of, storable, usage_of
-from langchain_cluster.model.call import Attempt, Outcome, Verdict
+from langchain_cluster.model.call import Attempt, Outcome, Resume, Verdict
 from langchain_cluster.model.endpoint import Endpoint
 
 _LONGEST_REASON = 200
@@ -91,8 +92,20 @@ class ModelCaller:
         except Exception as error:
             return judge(error, self._now() - started)
 
-    def open(self, attempt: Attempt, headers: Mapping[str, str]) -> ModelStream:
+    def open(
+        self, attempt: Attempt, headers: Mapping[str, str], resume: Resume | None = None
+    ) -> ModelStream | Resumed | Prefilled:
         """A stream; nothing is sent before its first chunk is wanted."""
+        if resume is None:
+            return self._open(attempt, headers)
+        if not resume.prefill:
+            return Resumed(self._open(attempt, headers), resume.delivered)
+        question: Question = attempt.request.payload
+        begun = replace(question, messages=[*question.messages, AIMessage(resume.delivered)])
+        attempt = replace(attempt, request=replace(attempt.request, payload=begun, fingerprint=None))
+        return Prefilled(self._open(attempt, headers), resume.delivered)
+
+    def _open(self, attempt: Attempt, headers: Mapping[str, str]) -> ModelStream:
         started = self._now()
         question: Question = attempt.request.payload
 

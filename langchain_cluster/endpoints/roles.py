@@ -11,9 +11,10 @@ from langchain_core.runnables import RunnableBinding
 
 from langchain_cluster.endpoints.caller import ModelCaller
 from langchain_cluster.endpoints.embedding import EmbeddingCaller
+from langchain_cluster.endpoints.resumed import Prefilled, Resumed
 from langchain_cluster.endpoints.retrieval import RetrievalCaller
 from langchain_cluster.endpoints.stream import ModelStream
-from langchain_cluster.model.call import Attempt, Outcome
+from langchain_cluster.model.call import Attempt, Outcome, Resume
 from langchain_cluster.model.endpoint import Endpoint, Role
 
 _LLM_ONLY = frozenset({Role.LLM})
@@ -55,9 +56,11 @@ class Callers:
         """The same, awaited."""
         return await self._by_role[attempt.request.role].acall(attempt, headers)
 
-    def open(self, attempt: Attempt, headers: Mapping[str, str]) -> ModelStream:
+    def open(
+        self, attempt: Attempt, headers: Mapping[str, str], resume: Resume | None = None
+    ) -> ModelStream | Resumed | Prefilled:
         """A stream; only chat models have them."""
-        return self.chat.open(attempt, headers)
+        return self.chat.open(attempt, headers, resume)
 
 
 def serving(endpoint: Endpoint, role: Role) -> Endpoint:

@@ -81,6 +81,22 @@ class ModelStream:
             )
         )
 
+    def out(self, chunk: ChatGenerationChunk) -> ChatGenerationChunk | None:
+        """All of it."""
+        return chunk
+
+    def delivered(self) -> str | None:
+        """The text so far; None when there was more: tool calls, reasoning, something to look at."""
+        partial = self.partial()
+        if partial is None:
+            return ""
+        content = partial.content
+        only_text = isinstance(content, str) or all(
+            isinstance(block, str) or block.get("type") == "text" for block in content
+        )
+        more = partial.tool_call_chunks or any(partial.additional_kwargs.values())
+        return str(partial.text) if only_text and not more else None
+
     def ended(self, at: float) -> Outcome:
         """The stream ended by itself: OK if it said why, TRANSIENT if it was cut."""
         seconds = at - self._started

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from types import MappingProxyType
 from typing import Any
@@ -137,6 +137,17 @@ class Attempt:
 
 
 @dataclass(frozen=True, slots=True)
+class Resume:
+    """What a stream that takes over from a broken one begins with: the text handed out already.
+
+    `prefill`: the endpoint is given it as the beginning of its answer; else it is asked anew.
+    """
+
+    delivered: str = field(repr=False)
+    prefill: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Outcome:
     """How an attempt ended. A value: what an endpoint did wrong is never thrown between decisions.
 
@@ -263,6 +274,7 @@ class Answer:
     usage: Usage | None = None
     delivered: bool = False  # its chunks were handed out already
     storable: bool = True  # it may be cached
+    first_token_seconds: float | None = None
 
     def as_metadata(self) -> dict[str, Any]:
         """What `message.response_metadata["cluster"]` holds."""

@@ -101,6 +101,15 @@ class CallsMigrated(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class StreamResumed(Event):
+    """The stream of `broke` broke, and `endpoint` goes on with it: by prefill, or by answering anew."""
+
+    broke: str
+    endpoint: str
+    prefill: bool
+
+
+@dataclass(frozen=True, slots=True)
 class HedgeBegun(Event):
     """An attempt was slow, and a second one began beside it."""
 

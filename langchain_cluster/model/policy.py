@@ -139,7 +139,8 @@ class Policy(Strict):
         hedge: when a second attempt begins beside a slow first one: a `HedgePolicy`, or its `after`
             alone. It is one of the `attempts`, and paid from the `retry_budget`.
         recover: what happens when a stream breaks after its first token. "fail": the consumer gets
-            `StreamInterrupted` with the message so far.
+            `StreamInterrupted` with the message so far. "resume": another endpoint goes on with it, if
+            its answer is the same so far. "buffer": a stream is handed out only when it is whole.
         cache: True answers from the cache and fills it, False leaves it alone, "refresh" asks an
             endpoint and replaces the cached answer.
     """
@@ -155,7 +156,7 @@ class Policy(Strict):
     )
     retry_budget: float | None = Field(0.2, ge=0)
     hedge: HedgePolicy | None = None
-    recover: Literal["fail"] = "fail"
+    recover: Literal["fail", "resume", "buffer"] = "fail"
     cache: bool | Literal["refresh"] = True
 
     @model_validator(mode="after")

@@ -9,7 +9,7 @@ from collections.abc import Generator
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from langchain_cluster.model.call import Attempt, Outcome
+from langchain_cluster.model.call import Attempt, Outcome, Resume
 from langchain_cluster.model.endpoint import Endpoint, Roster
 from langchain_cluster.model.health import Health
 from langchain_cluster.ports import Awaited, Begun, Discovery, HealthCheck, Opened
@@ -92,9 +92,13 @@ class Call(Effect[Outcome]):
 
 @dataclass(slots=True)
 class Open(Effect["Outcome"]):
-    """Open a stream and read up to its first token. Never raises; an OK outcome's value is a `Started`."""
+    """Open a stream and read up to its first token. Never raises; an OK outcome's value is a `Started`.
+
+    `resume`: it takes over from a stream that broke, and only what is new of it is handed out.
+    """
 
     attempt: Attempt
+    resume: Resume | None = None
 
 
 @dataclass(slots=True)
@@ -107,9 +111,13 @@ class Begin(Effect[Begun]):
 
 @dataclass(slots=True)
 class Relay(Effect[Outcome]):
-    """Hand a started stream to the consumer; answer when it has ended. Never raises."""
+    """Hand a started stream to the consumer; answer when it has ended. Never raises.
+
+    `hold`: hand it out only when it has ended well, whole.
+    """
 
     started: Started
+    hold: bool = False
 
 
 @dataclass(slots=True)

@@ -16,9 +16,10 @@ from langchain_cluster.errors import NoEndpointAvailable
 from langchain_cluster.guard.quantile import Recent
 from langchain_cluster.model.call import Answer, Outcome, Request, Verdict
 from langchain_cluster.model.events import HedgeBegun
-from langchain_cluster.plan.attempts import Tries
 from langchain_cluster.plan.context import Context
-from langchain_cluster.plan.effects import Begin, Plan, Relay, Started, Wait
+from langchain_cluster.plan.effects import Begin, Plan, Wait
+from langchain_cluster.plan.recover import deliver
+from langchain_cluster.plan.tries import Tries
 from langchain_cluster.pool.members import Lease
 from langchain_cluster.ports import Begun
 
@@ -31,7 +32,7 @@ def ask_hedged(request: Request, cx: Context, started: float, source: str) -> Pl
             outcome, lease = yield from race.run()
             lease.settle(tries.blame(outcome), now=cx.now())
         if outcome.verdict is Verdict.OK:
-            race.learn(outcome)
+            race.learn(outcome.seconds)
             return tries.answer(outcome, lease)
         yield from tries.go_on(outcome, lease)
 
@@ -43,14 +44,13 @@ def ask_stream_hedged(request: Request, cx: Context, started: float, source: str
         with Race(tries, streaming=True) as race:
             outcome, lease = yield from race.run()
             if outcome.verdict is Verdict.OK:
-                opened: Started = outcome.value
-                outcome = yield from Relay(opened)
-                lease.settle(outcome, now=cx.now())
-                if outcome.verdict is Verdict.OK:
-                    race.learn(outcome)
-                    return tries.answer(outcome, lease, delivered=True)
-                raise tries.interrupted(outcome, lease, opened)
-            lease.settle(tries.blame(outcome), now=cx.now())
+                ended = yield from deliver(tries, outcome.value, lease)
+                if isinstance(ended, Answer):
+                    race.learn(ended.first_token_seconds)
+                    return ended
+                outcome = ended
+            else:
+                lease.settle(tries.blame(outcome), now=cx.now())
         yield from tries.go_on(outcome, lease)
 
 
@@ -139,9 +139,8 @@ class Race:
         lately = self.tries.cx.lately
         return None if lately is None else lately.first_token if self.streaming else lately.whole
 
-    def learn(self, outcome: Outcome) -> None:
+    def learn(self, seconds: float | None) -> None:
         """Remember how long an answer, or a first token, took."""
-        seconds = outcome.first_token_seconds if self.streaming else outcome.seconds
         if self.recent is not None and seconds is not None:
             self.recent.add(seconds)
 

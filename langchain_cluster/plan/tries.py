@@ -1,0 +1,253 @@
+"""The tries of one call so far: whom to ask next, when to wait, when to give up, and what to say then."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from langchain_cluster.errors import (
+    ClusterExhausted,
+    DeadlineExceeded,
+    NoEndpointAvailable,
+    StreamInterrupted,
+)
+from langchain_cluster.guard.retry import pause
+from langchain_cluster.model.call import Answer, Attempt, AttemptReport, Limits, Outcome, Request, Verdict
+from langchain_cluster.model.events import AttemptEnded
+from langchain_cluster.plan.context import Context
+from langchain_cluster.plan.effects import Plan, Sleep, Started, Wait
+from langchain_cluster.pool.members import Lease
+from langchain_cluster.pool.vacancy import Vacancy
+
+LOOK_AGAIN = 1.0  # seconds
+STALE_CONNECTIONS = 10  # one client may hold this many connections of a closed event loop
+
+
+@dataclass(slots=True)
+class Tries:
+    """The tries of one call so far, and what may be done next."""
+
+    request: Request
+    cx: Context
+    started: float
+    source: str
+    reports: list[AttemptReport] = field(default_factory=list)
+    tried: set[str] = field(default_factory=set)
+    too_small: set[str] = field(default_factory=set)  # context windows this request does not fit in
+    stale: int = 0
+    hedged: bool = False
+    moved: int = 0  # tries that were called back: nobody failed, so they do not count
+    same: str | None = None  # the endpoint to ask next, because its client had a dead connection
+
+    @property
+    def deadline(self) -> float | None:
+        """When the call must be over."""
+        timeout = self.cx.policy.timeout
+        return None if timeout is None else self.started + timeout
+
+    @property
+    def made(self) -> int:
+        """Tries that count."""
+        return len(self.reports) - self.moved
+
+    def lease(self) -> Plan[Lease]:
+        """A claim on an endpoint that was not tried, or on one that was, after a wait."""
+        policy, pool = self.cx.policy, self.cx.pool
+        waited: Vacancy | None = None
+        lease: Lease | None = None
+        try:
+            while lease is None:
+                now = self.cx.now()
+                self.check_deadline(now)
+                # A probe may fail: not on the last try, unless every try is, or nobody would ever probe.
+                last_try = 1 < policy.attempts <= self.made + 1
+                exclude = (*self.tried, *self.too_small)
+                same, self.same = self.same, None
+                if same is not None:
+                    exclude = tuple(m.endpoint.id for m in pool if m.endpoint.id != same)
+                freed = pool.vacancies.freed
+                try:
+                    lease = pool.acquire(self.request, exclude=exclude, probe=not last_try, now=now)
+                except NoEndpointAvailable as nobody:
+                    if same is not None:
+                        continue  # it left, or filled up, a moment ago
+                    if pool.full(self.request, exclude=exclude):
+                        waited = pool.vacancy(freed, self.request, exclude=exclude)
+                        yield from Wait(waited, self.look_again(now))
+                    else:
+                        yield from self.nobody(nobody, now)
+        finally:
+            if waited is not None:
+                waited.used(None if lease is None else lease.endpoint)
+        return lease
+
+    def look_again(self, now: float) -> float:
+        """When to look for a place untold: an endpoint may have joined, or be well again."""
+        later = now + LOOK_AGAIN
+        return later if self.deadline is None else min(later, self.deadline)
+
+    def nobody(self, nobody: NoEndpointAvailable, now: float) -> Plan[None]:
+        """Nobody untried may be asked: wait for somebody who asked to be left alone, or try again."""
+        pool, last = self.cx.pool, self.reports[-1] if self.reports else None
+        wait = pool.seconds_to_cool(self.request, exclude=self.too_small, now=now)
+        if self.tried and pool.anybody(self.request, exclude=self.too_small, now=now):
+            # All others were tried: the same place again, but not at once.
+            again = pause(
+                self.cx.policy.wait,
+                attempt=max(1, self.made),
+                error=last.error if last else None,
+                elapsed=now - self.started,
+            )
+            wait = again if wait is None else min(wait, again)
+        deadline = self.deadline
+        if wait is None or (deadline is not None and now + wait >= deadline):
+            raise self.gave_up(nobody) if last else nobody
+        self.tried.clear()
+        yield from Sleep(wait)
+
+    def attempt(self, lease: Lease, beside: int = 0) -> Attempt:
+        """What to ask of the leased endpoint, and how long it may take; `beside` others are under way."""
+        policy, member = self.cx.policy, lease.member
+        until = self.deadline
+        if policy.attempt_timeout is not None:
+            own = lease.started + policy.attempt_timeout
+            until = own if until is None else min(until, own)
+        limits = Limits(
+            until, policy.connect_timeout, policy.first_token_timeout, policy.idle_timeout, self.deadline
+        )
+        in_place = member.in_place(lease.started)
+        return Attempt(len(self.reports) + beside + 1, lease.endpoint, self.request, limits, in_place)
+
+    def go_on(self, outcome: Outcome, lease: Lease) -> Plan[None]:
+        """Return when another attempt may be made; raise when not."""
+        if outcome.verdict is Verdict.STALE_LOOP and self.stale < STALE_CONNECTIONS:
+            self.stale += 1
+            self.same = lease.endpoint.id
+            return
+        self.report(outcome, lease)
+        if outcome.recalled:
+            self.moved += 1
+            return
+        self.tried.add(lease.endpoint.id)
+        match outcome.verdict:
+            case Verdict.CALLER | Verdict.ABANDONED:
+                raise self.told(outcome)
+            case Verdict.OVERFLOW:
+                self.look_for_larger_window(outcome, lease)
+            case _:
+                pass
+        now = self.cx.now()
+        self.check_deadline(now)
+        if self.made >= self.cx.policy.attempts:
+            raise self.gave_up()
+        if self.cx.budget is not None and not self.cx.budget.withdraw(now):
+            raise self.gave_up(note="no further attempt: the retry budget of the cluster is spent")
+        yield from ()
+
+    def may_try_again(self) -> bool:
+        """Whether the policy and the budget allow one attempt more; it is paid for if so."""
+        now = self.cx.now()
+        self.check_deadline(now)
+        if self.made >= self.cx.policy.attempts:
+            return False
+        return self.cx.budget is None or self.cx.budget.withdraw(now)
+
+    def look_for_larger_window(self, outcome: Outcome, lease: Lease) -> None:
+        """Leave only endpoints known to take more than the one that refused; raise if there are none."""
+        window = lease.endpoint.window
+        larger = {
+            m.endpoint.id
+            for m in self.cx.pool.snapshot.members
+            if window is not None and (m.endpoint.window or 0) > window
+        }
+        if not larger:
+            raise self.told(outcome)
+        self.too_small |= {m.endpoint.id for m in self.cx.pool.snapshot.members} - larger
+
+    def blame(self, outcome: Outcome) -> Outcome:
+        """The outcome as far as the endpoint is concerned.
+
+        A call that ran out of its own time, and had less of it than answers take here, says nothing about
+        the endpoint: an impatient caller must not open circuits for everybody.
+        """
+        deadline = self.deadline
+        if (
+            outcome.verdict is Verdict.TRANSIENT
+            and outcome.status is None
+            and deadline is not None
+            and self.cx.now() >= deadline
+            and outcome.seconds < self.cx.pool.typical
+        ):
+            return Outcome.abandoned(seconds=outcome.seconds)
+        return outcome
+
+    def check_deadline(self, now: float) -> None:
+        """Raise DeadlineExceeded when the call's time is over."""
+        timeout = self.cx.policy.timeout
+        if timeout is not None and now >= self.started + timeout:
+            cause = self.reports[-1].error if self.reports else None
+            raise DeadlineExceeded(timeout, self.reports) from cause
+
+    def report(self, outcome: Outcome, lease: Lease) -> None:
+        """Keep an attempt that gave no answer for the error, and tell listeners."""
+        reason = outcome.reason or str(outcome.verdict)
+        report = AttemptReport(
+            len(self.reports) + 1, lease.endpoint.id, outcome.verdict, outcome.seconds, reason, outcome.error
+        )
+        self.reports.append(report)
+        self.cx.emit(AttemptEnded(self.cx.now(), report))
+
+    def told(self, outcome: Outcome, *notes: str) -> BaseException:
+        """The endpoint's own error, with a note per attempt."""
+        error = outcome.error or RuntimeError(outcome.reason)
+        return self.noted(error, *notes)
+
+    def noted(self, error: BaseException, *notes: str) -> BaseException:
+        """`error` with a note per attempt, once."""
+        known = getattr(error, "__notes__", ())
+        for note in (*map(str, self.reports), *notes):
+            if note not in known:
+                error.add_note(note)
+        return error
+
+    def gave_up(self, nobody: NoEndpointAvailable | None = None, note: str = "") -> BaseException:
+        """What the caller gets when no further attempt will be made."""
+        notes = [note] if note else []
+        if nobody is not None:
+            notes.append(f"no further attempt: {nobody}")
+        last = self.reports[-1]
+        if len({report.endpoint for report in self.reports}) == 1 and last.error is not None:
+            return self.noted(last.error, *notes)
+        exhausted = ClusterExhausted(self.reports)
+        for text in notes:
+            exhausted.add_note(text)
+        exhausted.__cause__ = last.error
+        return exhausted
+
+    def interrupted(self, outcome: Outcome, lease: Lease, opened: Started) -> BaseException:
+        """A stream broke after its first token was handed out: not to be passed for an answer."""
+        self.report(outcome, lease)
+        self.check_deadline(self.cx.now())
+        error = StreamInterrupted(
+            lease.endpoint.id, outcome.reason or str(outcome.verdict), partial=opened.stream.partial()
+        )
+        error.__cause__ = outcome.error
+        return self.noted(error)
+
+    def answer(self, outcome: Outcome, lease: Lease, *, delivered: bool = False) -> Answer:
+        """The call's answer."""
+        endpoint, usage = lease.endpoint, outcome.usage
+        priced = endpoint.price is not None and usage is not None
+        return Answer(
+            outcome.value,
+            self.source,
+            endpoint.id,
+            endpoint.tier,
+            len(self.reports) + 1,
+            self.hedged,
+            self.cx.now() - self.started,
+            usage.cost(endpoint.price) if priced and usage and endpoint.price else None,
+            usage,
+            delivered,
+            outcome.storable,
+            outcome.first_token_seconds,
+        )
