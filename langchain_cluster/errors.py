@@ -9,6 +9,7 @@
     ├── BudgetExceeded            .scope .limit .spent .resets_at
     ├── DeadlineExceeded          .after seconds, .attempts         (also TimeoutError, not retryable)
     ├── StreamInterrupted         .partial (the message so far), .endpoint
+    ├── DiscoveryError            a registry could not be read or written: stale, keep the last; .source
     ├── CacheUnavailable          a cache cannot be asked; a call goes on without it; .where
     └── PluginError               no such balancer, discovery ...; .kind, .available
 
@@ -184,6 +185,18 @@ class StreamInterrupted(ClusterError):
     def __init__(self, endpoint: str, reason: str, *, partial: Any = None) -> None:
         self.endpoint, self.partial = endpoint, partial
         super().__init__(f"the stream of {endpoint} broke after its first token: {reason}")
+
+
+class DiscoveryError(ClusterError):
+    """A registry could not be read or written; whoever watches it keeps the last roster.
+
+    Attributes:
+        source: the discovery or registrar, as it is told apart from others.
+    """
+
+    def __init__(self, source: str, reason: str) -> None:
+        self.source = source
+        super().__init__(f"{source}: {reason}")
 
 
 class CacheUnavailable(ClusterError):

@@ -1,5 +1,39 @@
-"""Where rosters come from."""
+"""Where rosters come from, and how an endpoint announces itself."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from langchain_cluster.discovery.static import StaticDiscovery
 
-__all__ = ["StaticDiscovery"]
+if TYPE_CHECKING:
+    from langchain_cluster.discovery.announce import announced
+    from langchain_cluster.discovery.consul import ConsulDiscovery
+    from langchain_cluster.discovery.consul_registrar import ConsulRegistrar
+    from langchain_cluster.discovery.etcd import EtcdDiscovery
+    from langchain_cluster.discovery.etcd_registrar import EtcdRegistrar
+
+__all__ = [
+    "ConsulDiscovery",
+    "ConsulRegistrar",
+    "EtcdDiscovery",
+    "EtcdRegistrar",
+    "StaticDiscovery",
+    "announced",
+]
+
+# Imported when asked for: they bring httpx, which a pool that is written down does not need.
+_LATER = {
+    "announced": "announce",
+    "ConsulDiscovery": "consul",
+    "ConsulRegistrar": "consul_registrar",
+    "EtcdDiscovery": "etcd",
+    "EtcdRegistrar": "etcd_registrar",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LATER:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_LATER[name]}"), name)

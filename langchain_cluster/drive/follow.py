@@ -7,7 +7,7 @@ from random import Random
 from threading import Event, Lock
 
 from langchain_cluster.drive.background import Background
-from langchain_cluster.model.endpoint import Endpoint, Roster
+from langchain_cluster.model.endpoint import Endpoint, Load, Rejected, Roster
 from langchain_cluster.plan.watch import watch
 from langchain_cluster.ports import Discovery
 
@@ -15,13 +15,15 @@ GRACE = 2.0  # seconds a thread is waited for at the end; its source may be in a
 
 
 class Followers:
-    """Keeps a pool equal to what its sources say.
+    """Keeps a pool equal to what its sources say, and closes those that have a `close`.
 
     Args:
         fixed: endpoints that are always there; they win over a source's with the same id.
         sources: in the order of precedence.
         apply: given the whole merged roster whenever it changes.
         seed: of the pauses after failures.
+        reject: told of each entry a source could not use, once while it says the same.
+        report: told what endpoints have told their source, after they are applied.
     """
 
     def __init__(
@@ -30,10 +32,13 @@ class Followers:
         sources: Sequence[Discovery],
         apply: Callable[[Iterable[Endpoint]], object],
         seed: int | None,
+        reject: Callable[[Rejected], object] = lambda rejected: None,
+        report: Callable[[str, Load], object] = lambda id, load: None,
     ) -> None:
         self._fixed, self._sources, self._apply = tuple(fixed), sources, apply
+        self._reject, self._report = reject, report
         self._rng = Random(seed)
-        self._rosters: dict[int, tuple[Endpoint, ...]] = {}
+        self._rosters: dict[int, Roster] = {}
         self._lock = Lock()
         self._threads: list[Background] = []
         self.ready = Event()
@@ -54,16 +59,30 @@ class Followers:
 
     def _take(self, number: int, roster: Roster) -> None:
         with self._lock:
-            self._rosters[number] = roster.endpoints
+            before = self._rosters.get(number, Roster(()))
+            self._rosters[number] = roster
             merged: dict[str, Endpoint] = {}
-            for endpoints in (self._fixed, *(self._rosters[n] for n in sorted(self._rosters))):
+            known = (self._rosters[n].endpoints for n in sorted(self._rosters))
+            for endpoints in (self._fixed, *known):
                 for endpoint in endpoints:
                     merged.setdefault(endpoint.id, endpoint)
             self._apply(merged.values())
         self.ready.set()
+        for rejected in roster.rejected:
+            if rejected not in before.rejected:
+                self._reject(rejected)
+        for id, load in roster.loads.items():
+            if id in merged and before.loads.get(id) != load:
+                self._report(id, load)
 
     def stop(self) -> None:
         """Watch no more."""
         threads, self._threads = self._threads, []
+        for thread in threads:
+            thread.stop(0.0)  # first, or what ends because its source is closed would ask it again
+        for source in self._sources:
+            close = getattr(source, "close", None)
+            if close is not None:
+                close()
         for thread in threads:
             thread.stop(GRACE)

@@ -10,7 +10,7 @@ from langchain_cluster.plan.effects import Fetch, Plan, Sleep
 from langchain_cluster.ports import Discovery
 
 FIRST_PAUSE = 0.25  # seconds after a failed fetch, doubled for each failure in a row
-LONGEST_PAUSE = 30.0
+LONGEST_PAUSE = 1.5  # so that a registry that is back is heard within two seconds
 
 
 def watch(
