@@ -139,6 +139,18 @@ def test_check_shows_what_a_config_amounts_to(valid: str) -> None:
     assert "\x1b" not in done.stdout
 
 
+def test_check_shows_how_endpoints_are_checked(tmp_path: Path) -> None:
+    path = tmp_path / "cluster.yaml"
+    check = "{kind: any, checks: [tcp, {kind: http, path: /ready}]}"
+    path.write_text(
+        f"endpoints: [{{id: a, model: 'scripted:x'}}]\nhealth: {{interval: 7s, check: {check}}}\n"
+    )
+    done = run("check", str(path))
+    told = " ".join(done.stdout.split())
+    assert "health check (any, checks (tcp) (http, path /ready)), interval 7" in told
+    assert re.search(r"leadership\s+none", done.stdout)
+
+
 def test_check_tells_programs_the_same(valid: str) -> None:
     told = json.loads(run("check", valid, "--json").stdout)
     assert (told["file"], told["ok"], told["variables"]) == (valid, True, {})

@@ -17,7 +17,7 @@ from langchain_cluster.health import Health, HealthPolicy, ModelCheck
 from langchain_cluster.leadership import LocalLeadership, RedisLeadership, Term
 from langchain_cluster.testing import ScriptedModel, SimulatedServer, faults
 
-pytest.importorskip("redis")
+redis = pytest.importorskip("redis")
 openai = pytest.importorskip("langchain_openai")
 
 Look = Callable[[ModelCheck, Endpoint], Awaitable[Health]]
@@ -95,6 +95,25 @@ async def test_who_comes_later_goes_by_what_is_published_though_it_could_ask(
     assert (await look(later, endpoint(server, "b"))).reason == "the model answered"
     assert server.count("b") == 1
     later.close()
+
+
+async def test_a_finding_is_as_old_as_it_was_when_it_was_published(
+    look: Look, server: SimulatedServer, valkey_url: str, name: str
+) -> None:
+    one, first = endpoint(server, "a"), member(valkey_url, name, every=60.0)
+    assert (await look(first, one)).ok
+    first.close()
+    place = first._notice(Term(1, 0.0), one, Health(True))[1]
+    client = redis.Redis.from_url(valkey_url)
+    key = f"langchain-cluster:{{{name}}}:notice:{place}"
+    for passed, asked in ((50, 1), (70, 2)):  # seconds; of 180 it is kept
+        assert client.pexpire(key, (180 - passed) * 1000)
+        later = member(valkey_url, name, every=60.0)
+        assert (await look(later, one)).ok
+        assert server.count("a") == asked
+        assert (later._seen["a"][1] < time.monotonic() - 40) is (asked == 1)
+        later.close()
+    client.close()
 
 
 async def test_another_model_or_another_place_under_the_same_id_is_another_one(
