@@ -210,7 +210,8 @@ class ClusteredEmbeddings(Embeddings):
             )
         config, arguments = self._config
         own = {name: getattr(self, name) for name in ("agent", "policy", "_settings")}
-        return _rebuild, (config.model_dump(mode="json"), arguments, own)
+        # Only what was written: an endpoint that said nothing of its role must say nothing again.
+        return _rebuild, (config.model_dump(mode="json", exclude_unset=True), arguments, own)
 
     def __copy__(self) -> Self:
         view = object.__new__(type(self))

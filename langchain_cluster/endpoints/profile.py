@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from langchain_cluster.model.endpoint import Endpoint
+from langchain_cluster.model.endpoint import Endpoint, Role
 from langchain_cluster.pool.members import Snapshot
 
 
@@ -13,6 +13,8 @@ def common_profile(endpoints: Iterable[Endpoint]) -> dict[str, Any] | None:
     """The meet of the models' profiles: the least of numbers, "and" of booleans; None without any."""
     profiles = []
     for endpoint in endpoints:
+        if Role.LLM not in endpoint.roles:
+            continue  # no chat of ours will be answered by it
         profile = getattr(_bare(endpoint), "profile", None)
         if not profile:
             return None  # nothing is known of this one, so nothing is known of all
@@ -34,7 +36,8 @@ def common_profile(endpoints: Iterable[Endpoint]) -> dict[str, Any] | None:
 
 def common_model_name(snapshot: Snapshot) -> str:
     """The models' name for traces, or their names when they differ."""
-    names = dict.fromkeys(_name(m.endpoint) for m in snapshot.members[:16])
+    chats = [m.endpoint for m in snapshot.members if Role.LLM in m.endpoint.roles][:16]
+    names = dict.fromkeys(map(_name, chats))
     return "+".join(name for name in names if name) or "cluster"
 
 

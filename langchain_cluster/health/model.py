@@ -16,7 +16,7 @@ from langchain_cluster.health.address import base_of
 from langchain_cluster.health.http import seconds
 from langchain_cluster.leadership.local import LocalLeadership
 from langchain_cluster.leadership.seat import Seat
-from langchain_cluster.model.endpoint import Endpoint
+from langchain_cluster.model.endpoint import Endpoint, Role
 from langchain_cluster.model.health import Health
 from langchain_cluster.model.term import Term
 from langchain_cluster.ports import Leadership, Noticeboard
@@ -105,7 +105,7 @@ class ModelCheck:
                 return self._without(endpoint, self._not_ours())
             began = time.monotonic()
             try:
-                endpoint.model.invoke(self.prompt, _quietly(), **self.arguments)
+                self._ask(endpoint)
             except Exception as error:
                 health = self._note(endpoint, began, error)
             else:
@@ -138,7 +138,7 @@ class ModelCheck:
             began = time.monotonic()
             try:
                 async with asyncio.timeout(self.timeout):
-                    await endpoint.model.ainvoke(self.prompt, _quietly(), **self.arguments)
+                    await self._aask(endpoint)
             except Exception as error:
                 health = self._note(endpoint, began, error)
             else:
@@ -155,6 +155,23 @@ class ModelCheck:
         close = getattr(self.leader, "close", None)
         if close is not None:
             close()
+
+    def _ask(self, endpoint: Endpoint) -> None:
+        model = endpoint.model
+        if Role.EMBEDDING in endpoint.roles:
+            model.embed_query(self.prompt)
+        else:
+            model.invoke(self.prompt, _quietly(), **self._arguments_for(endpoint))
+
+    async def _aask(self, endpoint: Endpoint) -> None:
+        model = endpoint.model
+        if Role.EMBEDDING in endpoint.roles:
+            await model.aembed_query(self.prompt)
+        else:
+            await model.ainvoke(self.prompt, _quietly(), **self._arguments_for(endpoint))
+
+    def _arguments_for(self, endpoint: Endpoint) -> dict[str, Any]:
+        return {} if Role.RETRIEVAL in endpoint.roles else self.arguments
 
     def _known(self, endpoint: Endpoint) -> Health | None:
         if endpoint.model is None:

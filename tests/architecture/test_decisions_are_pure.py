@@ -23,7 +23,17 @@ FORBIDDEN = frozenset(
 PARTLY = {"random": frozenset({"Random"}), "threading": frozenset({"Lock", "RLock"})}
 WITH_LOCKS = ("guard", "pool")
 
-KNOW_LANGCHAIN = {"llm", "embeddings", "retriever", "agents", "endpoints", "cache", "testing", "cli"} | {
+KNOW_LANGCHAIN = {
+    "llm",
+    "embeddings",
+    "retriever",
+    "faces",
+    "agents",
+    "endpoints",
+    "cache",
+    "testing",
+    "cli",
+} | {
     "errors"  # two of them are a ModelError too, so that nothing above retries what was retried here
 }
 KNOW_OPENTELEMETRY = {"telemetry", "cli", "testing"}  # the last two set up an exporter to show spans
