@@ -34,6 +34,9 @@ LONGEST_TTL = 10**12  # milliseconds, 31 years: the server adds it to the time o
 BREAKER = BreakerPolicy(consecutive_failures=1, open_for=1.0, max_open=15.0)
 CLUSTER_BREAKER = BreakerPolicy(consecutive_failures=5, open_for=1.0, max_open=15.0)
 
+# Of the timeout: whoever leaves after so long has waited for a server that hangs, and says so.
+LONG_ENOUGH = 0.2
+
 Steps = Generator[Any, Any, T]
 
 
@@ -278,7 +281,7 @@ class RedisCache:
             self.breaker.record(permit, verdict, time.monotonic())
 
     async def _aask(self, ask: Callable[..., Any], *given: Any) -> Any:
-        permit = self._permit()
+        permit, started = self._permit(), time.monotonic()
         verdict = Verdict.ABANDONED
         try:
             answer = await ask(self.clients.awaited(), *given)
@@ -287,6 +290,10 @@ class RedisCache:
         except Exception as error:
             verdict = self._blame(error)
             raise self._told(error) from None
+        except BaseException:
+            if time.monotonic() - started >= LONG_ENOUGH * self.clients.timeout:
+                verdict, self._well = Verdict.TRANSIENT, False
+            raise
         finally:
             self.breaker.record(permit, verdict, time.monotonic())
 

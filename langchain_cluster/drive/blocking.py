@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import closing, nullcontext
 from functools import partial
 from threading import Lock
 from typing import Any, TypeVar
 
+from langchain_cluster.drive import shelf
 from langchain_cluster.drive.limits import first_token_by, next_chunk_by, too_late
 from langchain_cluster.drive.race import BegunJob
 from langchain_cluster.drive.recall import Recalled, Recalls, moved
@@ -42,6 +43,7 @@ class BlockingDriver:
         recalls: Recalls | None = None,
     ) -> None:
         self.clock, self.caller, self.store, self.tracing = clock, caller, store, tracing
+        self._instant = store is not None and shelf.longest(store) == 0.0
         self.workers = workers or Workers()
         self.recalls = recalls or Recalls()
 
@@ -84,14 +86,14 @@ class BlockingDriver:
         match effect:
             case fx.Call(attempt):
                 return self._call(attempt, span)
-            case fx.Lookup(keys):
-                return self._lookup(keys, span)
-            case fx.Store(key, raw):
-                return self.store.set(key, raw) if self.store is not None else None
-            case fx.LookupEach(keys):
-                return self._lookup_each(keys, span)
-            case fx.StoreEach(raws):
-                return self.store.mset(raws) if self.store is not None else None
+            case fx.Lookup(keys, until):
+                return self._lookup(keys, until, span)
+            case fx.Store(key, raw, until):
+                return self._shelved(shelf.put, until, key, raw)
+            case fx.LookupEach(keys, until):
+                return self._lookup_each(keys, until, span)
+            case fx.StoreEach(raws, until):
+                return self._shelved(lambda store: store.mset(raws), until)
             case fx.Open(attempt, resume):
                 return self._open(attempt, span, resume)
             case fx.Begin(attempt, streaming):
@@ -113,33 +115,36 @@ class BlockingDriver:
             case _:
                 raise TypeError(f"unknown effect {effect!r}")
 
-    def _lookup(self, keys: tuple[str, ...], parent: Span | None) -> fx.Found | None:
-        if self.store is None:
+    def _shelved(self, ask: Callable[..., T], until: float | None, *given: Any) -> T | None:
+        """Ask the store, on a worker if it might take longer than it may."""
+        store = self.store
+        if store is None:
             return None
+        if until is None or self._instant or shelf.longest(store) <= until - self.clock.now():
+            return ask(store, *given)
+        return self.workers.start(lambda: ask(store, *given)).wait(self.clock, until)
+
+    def _lookup(self, keys: tuple[str, ...], until: float | None, parent: Span | None) -> fx.Found | None:
         span = None if parent is None or self.tracing is None else self.tracing.lookup(parent)
         found: fx.Found | None = None
         try:
-            raws = [self.store.get(keys[0])] if len(keys) == 1 else self.store.mget(keys)
-            raw = next((raw for raw in raws if raw is not None), None)
-            found = None if raw is None else fx.Found(raw, self.store.name)
+            found = self._shelved(shelf.find, until, keys)
             return found
         finally:
             if span is not None:
                 span.end(found.layer if found else "miss")
 
-    def _lookup_each(self, keys: tuple[str, ...], parent: Span | None) -> list[fx.Found | None]:
-        if self.store is None:
-            return [None] * len(keys)
+    def _lookup_each(
+        self, keys: tuple[str, ...], until: float | None, parent: Span | None
+    ) -> list[fx.Found | None]:
         span = None if parent is None or self.tracing is None else self.tracing.lookup(parent)
-        layer = "miss"
+        found: list[fx.Found | None] = [None] * len(keys)
         try:
-            raws, name = self.store.mget(keys), self.store.name
-            if any(raw is not None for raw in raws):
-                layer = name
-            return [None if raw is None else fx.Found(raw, name) for raw in raws]
+            found = self._shelved(shelf.find_each, until, keys) or found
+            return found
         finally:
             if span is not None:
-                span.end(layer)
+                span.end(next((one.layer for one in found if one is not None), "miss"))
 
     def _call(self, attempt: Attempt, parent: Span | None) -> Outcome:
         span = None if parent is None or self.tracing is None else self.tracing.attempt(attempt, parent)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import aclosing, closing, nullcontext
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from langchain_cluster.drive import shelf
 from langchain_cluster.drive.limits import first_token_by, next_chunk_by, too_late
 from langchain_cluster.drive.race import BegunTask
 from langchain_cluster.drive.recall import Recalls, TaskRecall, moved
@@ -38,6 +39,7 @@ class TaskDriver:
         recalls: Recalls | None = None,
     ) -> None:
         self.clock, self.caller, self.store, self.tracing = clock, caller, store, tracing
+        self._instant = store is not None and shelf.longest(store) == 0.0
         self.recalls = recalls or Recalls()
 
     async def run(self, plan: fx.Plan[T], span: Span | None = None) -> T:
@@ -83,14 +85,14 @@ class TaskDriver:
         match effect:
             case fx.Call(attempt):
                 return await self._call(attempt, span)
-            case fx.Lookup(keys):
-                return await self._lookup(keys, span)
-            case fx.Store(key, raw):
-                return await self.store.aset(key, raw) if self.store is not None else None
-            case fx.LookupEach(keys):
-                return await self._lookup_each(keys, span)
-            case fx.StoreEach(raws):
-                return await self.store.amset(raws) if self.store is not None else None
+            case fx.Lookup(keys, until):
+                return await self._lookup(keys, until, span)
+            case fx.Store(key, raw, until):
+                return await self._shelved(shelf.aput, until, key, raw)
+            case fx.LookupEach(keys, until):
+                return await self._lookup_each(keys, until, span)
+            case fx.StoreEach(raws, until):
+                return await self._shelved(lambda store: store.amset(raws), until)
             case fx.Open(attempt, resume):
                 return await self._open(attempt, span, resume)
             case fx.Begin(attempt, streaming):
@@ -122,33 +124,38 @@ class TaskDriver:
         finally:
             awaited.unsubscribe(tell)
 
-    async def _lookup(self, keys: tuple[str, ...], parent: Span | None) -> fx.Found | None:
+    async def _shelved(self, ask: Callable[..., Awaitable[T]], until: float | None, *given: Any) -> T | None:
+        """Ask the store, with a limit if it might take longer than it may."""
         if self.store is None:
             return None
+        if until is None or self._instant:
+            return await ask(self.store, *given)
+        async with self.clock.timeout_at(until):
+            return await ask(self.store, *given)
+
+    async def _lookup(
+        self, keys: tuple[str, ...], until: float | None, parent: Span | None
+    ) -> fx.Found | None:
         span = None if parent is None or self.tracing is None else self.tracing.lookup(parent)
         found: fx.Found | None = None
         try:
-            raws = [await self.store.aget(keys[0])] if len(keys) == 1 else await self.store.amget(keys)
-            raw = next((raw for raw in raws if raw is not None), None)
-            found = None if raw is None else fx.Found(raw, self.store.name)
+            found = await self._shelved(shelf.afind, until, keys)
             return found
         finally:
             if span is not None:
                 span.end(found.layer if found else "miss")
 
-    async def _lookup_each(self, keys: tuple[str, ...], parent: Span | None) -> list[fx.Found | None]:
-        if self.store is None:
-            return [None] * len(keys)
+    async def _lookup_each(
+        self, keys: tuple[str, ...], until: float | None, parent: Span | None
+    ) -> list[fx.Found | None]:
         span = None if parent is None or self.tracing is None else self.tracing.lookup(parent)
-        layer = "miss"
+        found: list[fx.Found | None] = [None] * len(keys)
         try:
-            raws, name = await self.store.amget(keys), self.store.name
-            if any(raw is not None for raw in raws):
-                layer = name
-            return [None if raw is None else fx.Found(raw, name) for raw in raws]
+            found = await self._shelved(shelf.afind_each, until, keys) or found
+            return found
         finally:
             if span is not None:
-                span.end(layer)
+                span.end(next((one.layer for one in found if one is not None), "miss"))
 
     async def _call(self, attempt: Attempt, parent: Span | None) -> Outcome:
         span = None if parent is None or self.tracing is None else self.tracing.attempt(attempt, parent)

@@ -8,7 +8,7 @@ from langchain_cluster.model.call import Answer, Request
 from langchain_cluster.model.events import CacheFailed
 from langchain_cluster.plan.context import Context, Parts
 from langchain_cluster.plan.effects import LookupEach, Plan, StoreEach
-from langchain_cluster.plan.lookup import Ask, together
+from langchain_cluster.plan.lookup import Ask, look_until, together
 
 
 def with_each_cached(
@@ -19,13 +19,13 @@ def with_each_cached(
     if not keys:
         return (yield from ask(request, cx, started, "off"))
 
-    def keep(request: Request, answer: Answer, cx: Context) -> Plan[bytes | None]:
-        return (yield from store_each(request, answer, cx, parts))
+    def keep(request: Request, answer: Answer, cx: Context, started: float) -> Plan[bytes | None]:
+        return (yield from store_each(request, answer, cx, started, parts))
 
     known: dict[int, Any] = {}
     layer = "miss"
     if cx.policy.cache != "refresh":
-        known, layer = yield from look_up_each(request, keys, cx, parts)
+        known, layer = yield from look_up_each(request, keys, cx, parts, started)
     missing = [place for place in range(len(keys)) if place not in known]
     if not missing:
         return Answer([known[n] for n in range(len(keys))], layer, seconds=cx.now() - started, cost=0.0)
@@ -43,19 +43,19 @@ def with_each_cached(
 
 
 def look_up_each(
-    request: Request, keys: tuple[str, ...], cx: Context, parts: Parts
+    request: Request, keys: tuple[str, ...], cx: Context, parts: Parts, started: float
 ) -> Plan[tuple[dict[int, Any], str]]:
     """(the cached values by their place, the layer that held one). A broken cache holds nothing."""
     known: dict[int, Any] = {}
     layer = "miss"
     try:
-        found = yield from LookupEach(keys)
+        found = yield from LookupEach(keys, look_until(cx, started))
     except Exception as error:
         cx.emit(CacheFailed(cx.now(), "lookup", type(error).__name__))
         return known, layer
     broken: Exception | None = None
     for place, part in enumerate(found):
-        if part is None:
+        if part is None or part.raw is None:
             continue
         try:
             known[place] = parts.decode(request, part.raw)
@@ -67,7 +67,9 @@ def look_up_each(
     return known, layer
 
 
-def store_each(request: Request, answer: Answer, cx: Context, parts: Parts) -> Plan[bytes | None]:
+def store_each(
+    request: Request, answer: Answer, cx: Context, started: float, parts: Parts
+) -> Plan[bytes | None]:
     """Cache each value; the bytes of all, to be shared with whoever waits for them."""
     if not answer.storable or cx.codec is None:
         return None
@@ -75,7 +77,8 @@ def store_each(request: Request, answer: Answer, cx: Context, parts: Parts) -> P
     try:
         raw = cx.codec.encode(answer.value)
         keys = parts.keys(request)
-        yield from StoreEach({k: parts.encode(v) for k, v in zip(keys, answer.value, strict=True)})
+        raws = {k: parts.encode(v) for k, v in zip(keys, answer.value, strict=True)}
+        yield from StoreEach(raws, look_until(cx, started))
     except Exception as error:
         cx.emit(CacheFailed(cx.now(), "store", type(error).__name__))
     return raw

@@ -6,7 +6,7 @@ Ask with `yield from`, so that the answer is typed: `outcome = yield from Call(a
 from __future__ import annotations
 
 from collections.abc import Generator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 from langchain_cluster.model.call import Attempt, Outcome, Resume
@@ -33,39 +33,52 @@ Plan = Generator[Effect[Any], Any, T]
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What a cache held: the bytes, and the name of the layer that held them."""
+    """What a cache held: the bytes, and the name of the layer that held them.
 
-    raw: bytes
+    Attributes:
+        raw: None when the layers that could be asked hold nothing.
+        failed: names of the errors of layers that could not be asked.
+    """
+
+    raw: bytes | None
     layer: str
+    failed: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)
 class Lookup(Effect["Found | None"]):
-    """Read the first of `keys` that the cache holds. Raises what the cache raises."""
+    """Read the first of `keys` that the cache holds. Raises what the cache raises, or TimeoutError."""
 
     keys: tuple[str, ...]
+    until: float | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(slots=True)
-class Store(Effect[None]):
-    """Write `raw` under `key`. Raises what the cache raises."""
+class Store(Effect["tuple[str, ...] | None"]):
+    """Write `raw` under `key`; the names of the errors of layers that could not be written.
+
+    Raises what the cache raises, or TimeoutError.
+    """
 
     key: str
     raw: bytes
+    until: float | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(slots=True)
 class LookupEach(Effect["list[Found | None]"]):
-    """Read all of `keys`, in order; None for those the cache does not hold. Raises what the cache raises."""
+    """Read all of `keys`, in order; None for those the cache does not hold. Raises as `Lookup` does."""
 
     keys: tuple[str, ...]
+    until: float | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(slots=True)
 class StoreEach(Effect[None]):
-    """Write many values under their keys. Raises what the cache raises."""
+    """Write many values under their keys. Raises as `Store` does."""
 
     raws: dict[str, bytes]
+    until: float | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(slots=True)

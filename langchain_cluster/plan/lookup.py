@@ -11,8 +11,12 @@ from langchain_cluster.model.events import CacheFailed
 from langchain_cluster.plan.context import Context
 from langchain_cluster.plan.effects import Lookup, Plan, Store, Wait
 
+# Seconds a cache may keep a call waiting, and the part of the time left: a cache that hangs is a miss.
+LONGEST_LOOK = 1.0
+LOOK = 0.25
+
 Ask = Callable[[Request, Context, float, str], Plan[Answer]]
-Keep = Callable[[Request, Answer, Context], Plan["bytes | None"]]
+Keep = Callable[[Request, Answer, Context, float], Plan["bytes | None"]]
 
 PATIENCE = 0.5  # of the time left: how long to wait for a leader that streams at its consumer's pace
 # Seconds, for the same: a consumer may pause for good, and be the very thread that waits here.
@@ -44,7 +48,7 @@ def together(
     """Join an identical call in flight, or ask and `keep` what came."""
     if cx.flights is None:
         answer = yield from ask(request, cx, started, "miss")
-        yield from keep(request, answer, cx)
+        yield from keep(request, answer, cx, started)
         return answer
     key = flight_key(request, keys)
     while True:
@@ -58,7 +62,7 @@ def together(
         if not flight.abandoned:
             break  # not an answer to share, an error on other terms, or it takes too long: go on alone
     answer = yield from ask(request, cx, started, "miss")
-    yield from keep(request, answer, cx)
+    yield from keep(request, answer, cx, started)
     return answer
 
 
@@ -73,8 +77,12 @@ def flight_key(request: Request, keys: tuple[str, ...]) -> str:
 def look_up(keys: tuple[str, ...], cx: Context, started: float) -> Plan[Answer | None]:
     """The cached answer, or None."""
     try:
-        found = yield from Lookup(keys)
+        found = yield from Lookup(keys, look_until(cx, started))
         if found is None:
+            return None
+        for error in found.failed:
+            cx.emit(CacheFailed(cx.now(), "lookup", error))
+        if found.raw is None:
             return None
         value = cx.codec.decode(found.raw)  # type: ignore[union-attr]
     except Exception as error:
@@ -92,7 +100,7 @@ def lead(
     answer: Answer | None = None
     try:
         answer = yield from ask(request, cx, started, "miss")
-        raw = yield from keep(request, answer, cx)
+        raw = yield from keep(request, answer, cx, started)
         return answer
     except DeadlineExceeded:
         raise  # this call's time was over; who joined later has time left
@@ -123,7 +131,14 @@ def patience(flight: Flight, cx: Context, started: float) -> float | None:
     return now + (min(LONGEST_PATIENCE, left * PATIENCE) if flight.streaming else left * 0.9)
 
 
-def store(request: Request, answer: Answer, cx: Context) -> Plan[bytes | None]:
+def look_until(cx: Context, started: float) -> float:
+    """Until when to wait for the cache."""
+    now = cx.now()
+    timeout = cx.policy.timeout
+    return now + (LONGEST_LOOK if timeout is None else min(LONGEST_LOOK, (started + timeout - now) * LOOK))
+
+
+def store(request: Request, answer: Answer, cx: Context, started: float) -> Plan[bytes | None]:
     """Cache a whole answer; its bytes, or None when it is not one. A failed store is an event.
 
     What cannot be kept can still be shared with whoever waits for it now.
@@ -134,7 +149,9 @@ def store(request: Request, answer: Answer, cx: Context) -> Plan[bytes | None]:
     raw: bytes | None = None
     try:
         raw = cx.codec.encode(answer.value)
-        yield from Store(cx.keys.of(request, endpoint.endpoint), raw)
+        failed = yield from Store(cx.keys.of(request, endpoint.endpoint), raw, look_until(cx, started))
+        for name in failed or ():
+            cx.emit(CacheFailed(cx.now(), "store", name))
     except Exception as error:
         cx.emit(CacheFailed(cx.now(), "store", type(error).__name__))
     return raw
