@@ -79,15 +79,18 @@ class Hold:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        assert self._permit is not None
-        verdict = Verdict.TRANSIENT if self._failed else Verdict.OK
-        try:
-            if error is not None and not self._failed:
-                verdict = Verdict.ABANDONED  # unless the predicate, which may raise, says otherwise
-                verdict = self._breaker._verdict_of(error)
-        finally:
-            now = self._breaker._clock.now()
-            self._breaker.record(self._permit, verdict, now, now - self._started)
+        self._end(error)
+
+    def _end(self, error: BaseException | None) -> None:
+        breaker, permit, verdict = self._breaker, self._permit, Verdict.OK
+        assert permit is not None
+        if self._failed:
+            verdict = Verdict.TRANSIENT
+        elif error is not None:
+            _blame(breaker, permit, error, self._started)
+            return
+        now = breaker._clock.now()
+        breaker.record(permit, verdict, now, now - self._started)
 
     async def __aenter__(self) -> Self:
         return self.__enter__()
@@ -95,7 +98,7 @@ class Hold:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.__exit__(kind, error, trace)
+        self._end(error)
 
     def __repr__(self) -> str:
         return f"<Hold of {self._breaker!r}>"
@@ -107,7 +110,9 @@ _HELD: ContextVar[tuple[Hold, ...]] = ContextVar("breakers held", default=())
 
 def entered(breaker: CircuitBreaker) -> Hold:
     """A block of `with breaker:` begins here. Raises CircuitOpen."""
-    hold = Hold(breaker).__enter__()
+    hold = Hold(breaker)
+    hold._started = started = breaker._clock.now()
+    hold._permit = breaker._permit or breaker.acquire(started)
     breaker._held[id(hold)] = hold
     held = _HELD.get()
     if held:  # some of which may have ended in another context
@@ -125,7 +130,7 @@ def left(breaker: CircuitBreaker, error: BaseException | None) -> None:
     held = _HELD.get()
     if held and held[-1]._breaker is breaker and breaker._held.pop(id(held[-1]), None) is not None:
         _HELD.set(held[:-1])
-        held[-1].__exit__(None, error, None)
+        held[-1]._end(error)
     else:
         _left_out_of_order(breaker, error)
 
@@ -139,7 +144,7 @@ def _left_out_of_order(breaker: CircuitBreaker, error: BaseException | None) -> 
         except KeyError:
             raise RuntimeError(f"{breaker!r} is left more often than it was entered") from None
     _HELD.set(tuple(other for other in own if other is not hold))
-    hold.__exit__(None, error, None)
+    hold._end(error)
 
 
 def wrapped(breaker: CircuitBreaker, function: Callable[P, R]) -> Callable[P, R]:
@@ -267,11 +272,7 @@ class _Work:
 
 
 def _generator(breaker: CircuitBreaker, inner: Generator[Any, Any, Any]) -> Generator[Any, Any, Any]:
-    try:
-        work = _Work(breaker)
-    except CircuitOpen:
-        inner.close()
-        raise
+    work = _Work(breaker)
     step: Callable[[Any], Any] = inner.send
     given: Any = None
     try:
@@ -302,11 +303,7 @@ def _async_generator_function(breaker: CircuitBreaker, function: Callable[..., A
     @wraps(function)
     async def guarded(*args: Any, **kwargs: Any) -> AsyncGenerator[Any, Any]:
         inner: AsyncGenerator[Any, Any] = function(*args, **kwargs)
-        try:
-            work = _Work(breaker)
-        except CircuitOpen:
-            await inner.aclose()
-            raise
+        work = _Work(breaker)
         step: Callable[[Any], Awaitable[Any]] = inner.asend
         given: Any = None
         try:

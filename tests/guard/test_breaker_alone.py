@@ -184,6 +184,17 @@ async def test_an_object_that_is_called_as_a_coroutine_is_guarded_until_it_has_b
     assert breaker.state == "open"
 
 
+@pytest.mark.parametrize("way", WAYS)
+async def test_an_answer_in_between_begins_the_row_anew(way: str) -> None:
+    it = Failing()
+    breaker = made(failure_rate=1.0, min_calls=1000)
+    call, broken = guarded(way, breaker, it), it.broken
+    for _ in range(3):
+        for it.broken in (broken, broken, None):
+            await outcome(call)
+    assert (breaker.state, breaker.counts(1000.0)) == ("closed", (9, 6, 0))
+
+
 # -- what counts ---------------------------------------------------------------------------------
 
 

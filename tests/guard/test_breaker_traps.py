@@ -420,6 +420,27 @@ def test_answers_count_at_the_time_they_came_in() -> None:
     assert breaker.counts(1046.0)[0] == 0
 
 
+def test_a_stale_answer_counts_nowhere_and_ends_no_row() -> None:
+    breaker = CircuitBreaker(BreakerPolicy(consecutive_failures=2), FakeClock())
+    stale = breaker.acquire(1000.0)
+    breaker.reset()
+    breaker.record(breaker.acquire(1000.0), TRANSIENT, 1000.0)
+    breaker.record(stale, OK, 1000.0)
+    assert breaker.counts(1000.0) == (1, 1, 0)
+    breaker.record(breaker.acquire(1000.0), TRANSIENT, 1000.0)
+    assert breaker.state == "open"
+
+
+def test_answers_are_forgotten_with_the_state_they_came_in() -> None:
+    breaker = CircuitBreaker(clock=FakeClock())
+    for _ in range(5):
+        breaker.record(breaker.acquire(1000.0), OK, 1000.0)
+    breaker.reset()
+    assert breaker.counts(1000.0) == (0, 0, 0)
+    breaker.record(breaker.acquire(1000.0), OK, 1000.0)
+    assert breaker.counts(1000.0) == (1, 0, 0)
+
+
 def test_an_answer_takes_no_lock() -> None:
     breaker = CircuitBreaker(clock=FakeClock())
     guarded = breaker(lambda: "fine")
