@@ -68,6 +68,26 @@ class Balancer(Protocol):
         """
 
 
+@runtime_checkable
+class Prepares(Protocol):
+    """What a `Balancer` may have beside `pick`, to do what costs before candidates are published.
+
+    One that fades latencies may also have a `decay`, the seconds in which an old one loses 63 % of its
+    weight: the pool then keeps its averages by it.
+    """
+
+    def prepare(self, candidates: Sequence[Any], rng: Random) -> Callable[[Request, float], Any]:
+        """A function of (request, now) that picks among these `candidates`, as `pick` would."""
+
+
+@runtime_checkable
+class TakesTurns(Protocol):
+    """The same, for a `Balancer` that looks at neither the request nor the time."""
+
+    def turns(self, candidates: Sequence[Any], rng: Random) -> Callable[[], Any]:
+        """A function that gives these `candidates` in turn, as `pick` would; several threads call it."""
+
+
 class Caller(Protocol):
     """Asks an endpoint. What the endpoint does wrong comes back as an `Outcome`, never as an exception."""
 

@@ -10,13 +10,13 @@ is measured here: the latency, times the calls ahead, beside what is usual among
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import repeat
 from math import exp, inf, isclose, isfinite
 from random import Random
 from typing import Any
 
-from langchain_cluster.balancer.tables import Tables, hands
+from langchain_cluster.balancer.tables import Choose, Tables, hands
 from langchain_cluster.errors import ConfigError
 from langchain_cluster.model.call import Request
 
@@ -43,24 +43,46 @@ class Adaptive:
     def __init__(self, weights: Mapping[str, float] | None = None) -> None:
         self.weights = dict.fromkeys(WEIGHTS, 0.0) | _checked(WEIGHTS if weights is None else weights)
         self._connections = self.weights["connections"]
-        self._tables: Tables[Callable[[], Sequence[_Facts]]] = Tables(self._table)
+        self._tables: Tables[Choose] = Tables(self._chooser)
+
+    def prepare(self, candidates: Sequence[Any], rng: Random) -> Choose:
+        """Picks among `candidates`, which will be asked for often; see `ports.Prepares`."""
+        return self._tables.keep(candidates, rng)[1]
 
     def pick(self, candidates: Sequence[Any], request: Request, now: float, rng: Random) -> Any:
         """The one of two that has more to spare; the first of them on a tie."""
-        known, deal = self._tables.last
+        known, choose = self._tables.last
         if known is not candidates:
             entry = self._tables.find(candidates, rng)
             if entry is None:
                 pair = rng.sample(candidates, min(2, len(candidates)))
                 usual = _Usual(pair)
                 one, *others = (_Facts(member, usual) for member in pair)
-                other = others[0] if others else one
-            else:
-                one, other = entry[1]()
-        else:
+                return self._better(one, others[0] if others else one, now)
+            choose = entry[1]
+        return choose(request, now)
+
+    def _chooser(self, candidates: Sequence[Any], rng: Random) -> Choose:
+        usual, better = _Usual(candidates), self._better
+        facts = [_Facts(member, usual) for member in candidates]
+        deal = hands(facts, 2, rng) if len(facts) > 1 else repeat((facts[0], facts[0])).__next__
+
+        def choose(request: Request, now: float) -> Any:
             one, other = deal()
-        score = self._score
-        return other.member if score(other, now) > score(one, now) else one.member
+            if now < one.until and now < other.until:
+                mine, theirs = one.member, other.member
+                answered = mine.ewma_at != one.at or theirs.ewma_at != other.at
+                if not answered and mine.load is one.load and theirs.load is other.load:
+                    try:
+                        return theirs if other.scores[theirs.in_flight] > one.scores[mine.in_flight] else mine
+                    except KeyError:  # never so busy since its facts were worked out
+                        pass
+            return better(one, other, now)
+
+        return choose
+
+    def _better(self, one: _Facts, other: _Facts, now: float) -> Any:
+        return other.member if self._score(other, now) > self._score(one, now) else one.member
 
     def score(self, member: Any, now: float, among: Sequence[Any]) -> float:
         """What `member` has to spare, 0 to 1, at `now` in seconds; `among` tell which latency is usual."""
@@ -70,24 +92,23 @@ class Adaptive:
         member = facts.member
         if now >= facts.until or member.ewma_at != facts.at or member.load is not facts.load:
             facts.freshen(self.weights, now)
-        busy: int = member.in_flight
+        busy = member.in_flight
+        score = facts.scores.get(busy)
+        if score is None:
+            score = facts.scores[busy] = self._worked_out(facts, busy)
+        return score
+
+    def _worked_out(self, facts: _Facts, busy: int) -> float:
         score = facts.known
         if facts.unknown:
             if facts.slowness:
                 score += facts.unknown / (1.0 + facts.slowness * (busy + 1))
             elif not busy:  # it has not answered yet: one call goes to see how long it takes
                 score += facts.unknown
-        if busy < facts.connections:
-            busy = facts.connections
-        limit = facts.limit
+        busy, limit = max(busy, facts.connections), facts.limit
         if limit is None:
             return score + facts.room / (facts.half + busy)
         return score + self._connections * (1.0 - busy / limit) if busy < limit else score
-
-    def _table(self, candidates: Sequence[Any], rng: Random) -> Callable[[], Sequence[_Facts]]:
-        usual = _Usual(candidates)
-        facts = [_Facts(member, usual) for member in candidates]
-        return hands(facts, 2, rng) if len(facts) > 1 else repeat((facts[0], facts[0])).__next__
 
     def __repr__(self) -> str:
         parts = ", ".join(f"{name} {weight:g}" for name, weight in self.weights.items())
@@ -114,8 +135,8 @@ class _Facts:
     """The parts of a member's score that do not change with every call."""
 
     __slots__ = (
-        "at", "connections", "half", "known", "limit", "load", "member", "room", "slowness", "unknown",
-        "until", "usual",
+        "at", "connections", "half", "known", "limit", "load", "member", "room", "scores", "slowness",
+        "unknown", "until", "usual",
     )  # fmt: skip
 
     def __init__(self, member: Any, usual: _Usual) -> None:
@@ -126,12 +147,14 @@ class _Facts:
         self.unknown = self.slowness = 0.0
         self.connections, self.half, self.room = 0, 0.0, 0.0
         self.limit: int | None = None
+        self.scores: dict[int, float] = {}  # by calls in flight
 
     def freshen(self, weights: Mapping[str, float], now: float) -> None:
         """Work them out from what is known at `now`."""
         member, capacity = self.member, self.member.endpoint.capacity
         load, seen = member.load, getattr(member, "last_seen", now)
         self.load, self.at, self.until = load, member.ewma_at, now + FRESHEN
+        self.scores = {}
         cpu = memory = None
         self.connections = 0
         if load is not None and now - seen <= STALE:

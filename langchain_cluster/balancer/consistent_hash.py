@@ -16,7 +16,7 @@ from xxhash import xxh3_64_intdigest
 
 from langchain_cluster.balancer.power_of_two import PowerOfTwo
 from langchain_cluster.balancer.ring import Ring, digest
-from langchain_cluster.balancer.tables import Tables
+from langchain_cluster.balancer.tables import Choose, Tables
 from langchain_cluster.errors import ConfigError
 from langchain_cluster.model.call import Request
 
@@ -53,32 +53,42 @@ class ConsistentHash:
         self.key = key
         self._key_of = attrgetter(key) if isinstance(key, str) else key
         self._two = PowerOfTwo()
-        self._rings: Tables[Ring] = Tables(lambda candidates, rng: Ring(candidates, vnodes))
+        self._tables: Tables[tuple[Ring, Choose]] = Tables(self._table)
+
+    def prepare(self, candidates: Sequence[Any], rng: Random) -> Choose:
+        """Picks among `candidates`, which will be asked for often; see `ports.Prepares`."""
+        return self._tables.keep(candidates, rng)[1][1]
 
     def pick(self, candidates: Sequence[Any], request: Request, now: float, rng: Random) -> Any:
         """The key's home among `candidates` if one more call fits there, else where the key spills to."""
+        known, table = self._tables.last
+        if known is candidates:
+            return table[1](request, now)
         key = self._key_of(request)
-        if type(key) is not str:
-            if key is None:
-                return self._two.pick(candidates, request, now, rng)
-            raise ConfigError(f"{key!r} is not a text, and keys are hashed as texts", key="request.key")
-        known, ring = self._rings.last
-        if known is not candidates:
-            return self._first_seen(candidates, key, rng)
-        try:
-            bits = xxh3_64_intdigest(key.encode())
-        except UnicodeEncodeError:  # half of a surrogate pair: odd, and still a text
-            bits = digest(key)
-        home = ring.slots[bits >> 48]
-        if not home.in_flight or ring.fits(home, self.bound):
-            return home
-        return ring.spill(bits, self.bound)
-
-    def _first_seen(self, candidates: Sequence[Any], key: str, rng: Random) -> Any:
-        ring, among = ring_for(self._rings, candidates, rng)
-        bits = digest(key)
+        if key is None:
+            return self._two.pick(candidates, request, now, rng)
+        bits = digest(_text(key))
+        ring, among = ring_for(self._tables, candidates, rng)
         home = ring.home(bits, among)
-        return home if ring.fits(home, self.bound, among) else ring.spill(bits, self.bound, among)
+        return home if ring.fits(home, self.bound, among) else ring.spill(bits, self.bound, rng, among)
+
+    def _table(self, candidates: Sequence[Any], rng: Random) -> tuple[Ring, Choose]:
+        ring = ring_of(self._tables, candidates, self.vnodes)
+        slots, fits, spill, bound = ring.slots, ring.fits, ring.spill, self.bound
+        key_of, two = self._key_of, self._two.prepare(candidates, rng)
+
+        def choose(request: Request, now: float) -> Any:
+            key = key_of(request)
+            if key is None:
+                return two(request, now)
+            try:
+                bits = xxh3_64_intdigest(key.encode())
+            except (AttributeError, UnicodeEncodeError):  # no text, or half of a surrogate pair
+                bits = digest(_text(key))
+            home = slots[bits >> 48]
+            return home if not home.in_flight or fits(home, bound) else spill(bits, bound, rng)
+
+        return ring, choose
 
     def __repr__(self) -> str:
         return f"ConsistentHash(vnodes={self.vnodes}, bound={self.bound:g})"
@@ -91,19 +101,33 @@ def checked_bound(bound: float) -> float:
     return bound
 
 
+def _text(key: object) -> str:
+    if type(key) is not str:
+        raise ConfigError(f"{key!r} is not a text, and keys are hashed as texts", key="request.key")
+    return key
+
+
+def ring_of(tables: Tables[tuple[Ring, Choose]], candidates: Sequence[Any], vnodes: int) -> Ring:
+    """The ring of `candidates`, from one that is there if that can be."""
+    for _, (ring, _) in tables:
+        if (found := ring.of(candidates)) is not None:
+            return found
+    return Ring(candidates, vnodes)
+
+
 def ring_for(
-    rings: Tables[Ring], candidates: Sequence[Any], rng: Random
+    tables: Tables[tuple[Ring, Choose]], candidates: Sequence[Any], rng: Random
 ) -> tuple[Ring, Collection[Any] | None]:
     """A ring to find homes on, and whom among it to consider; None: all.
 
     Candidates that are here for the first time may be gone at once, so a ring that they are part of will
     do: walking on to the next of them finds the same homes as a ring of their own.
     """
-    entry = rings.find(candidates, rng)
+    entry = tables.find(candidates, rng)
     if entry is not None:
-        return entry[1], None
+        return entry[1][0], None
     among = frozenset(candidates)
-    for _, ring in rings:
+    for _, (ring, _) in tables:
         if among <= ring.members:
             return ring, among
-    return rings.keep(tuple(candidates), rng)[1], None
+    return tables.keep(tuple(candidates), rng)[1][0], None

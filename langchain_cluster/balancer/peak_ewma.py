@@ -7,12 +7,12 @@ in, so that an endpoint that turns slow is known after one answer and forgiven s
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from math import exp, inf
 from random import Random
 from typing import Any
 
-from langchain_cluster.balancer.tables import Tables, hands
+from langchain_cluster.balancer.tables import Choose, Tables, hands
 from langchain_cluster.balancer.two import FEW, two_of
 from langchain_cluster.errors import ConfigError
 from langchain_cluster.model.call import Request
@@ -31,34 +31,51 @@ class PeakEwma:
         if type(decay) not in (int, float) or not decay > 0:
             raise ConfigError(f"decay {decay!r} is not a number of seconds > 0", key="balancer.decay")
         self.decay = decay
-        self._tables: Tables[Callable[[], Sequence[Any]]] = Tables(_table)
+        self._tables: Tables[Choose] = Tables(self._chooser)
+
+    def prepare(self, candidates: Sequence[Any], rng: Random) -> Choose:
+        """Picks among `candidates`, which will be asked for often; see `ports.Prepares`."""
+        return self._tables.keep(candidates, rng)[1]
 
     def pick(self, candidates: Sequence[Any], request: Request, now: float, rng: Random) -> Any:
         """The cheaper of two, or of all when there are at most three."""
-        known, table = self._tables.last
+        known, choose = self._tables.last
         if known is not candidates:
             entry = self._tables.find(candidates, rng)
             if entry is None:
                 return self._cheapest(two_of(candidates, rng), now)
-            table = entry[1]
-        hand = table()
-        if len(hand) != 2:
-            return self._cheapest(hand, now)
-        one, other = hand
-        mine, theirs = one.ewma_seconds, other.ewma_seconds
-        if mine <= 0.0 or theirs <= 0.0:
-            return self._cheapest(hand, now)
-        # As `cost`, without its calls. How long ago now is cancels out, so one exponential does for both.
-        measured, theirs_measured = one.ewma_at, other.ewma_at
-        if measured != theirs_measured:
-            if measured > now or theirs_measured > now:
-                return self._cheapest(hand, now)
-            try:
-                mine *= exp((measured - theirs_measured) / self.decay)
-            except OverflowError:  # theirs is so old that it has faded away
-                return other
-        mine = mine * (one.in_flight + 1) / one.weight
-        return other if theirs * (other.in_flight + 1) / other.weight < mine else one
+            choose = entry[1]
+        return choose(request, now)
+
+    def _chooser(self, candidates: Sequence[Any], rng: Random) -> Choose:
+        deal, cheapest = hands(candidates, FEW if len(candidates) <= FEW else 2, rng), self._cheapest
+        if len(candidates) == 1 or len(candidates) == FEW:
+            return lambda request, now: cheapest(deal(), now)
+
+        decay = self.decay
+
+        def choose(request: Request, now: float) -> Any:
+            hand = one, other = deal()
+            mine = one.ewma_seconds * (one.in_flight + 1) / one.weight
+            theirs = other.ewma_seconds * (other.in_flight + 1) / other.weight
+            if mine and theirs:
+                # As `cost`, where how long ago now is cancels out: who is the dearer and was measured
+                # later is the dearer however fast that fades.
+                measured, theirs_measured = one.ewma_at, other.ewma_at
+                if theirs < mine:
+                    if measured >= theirs_measured:
+                        return other
+                elif measured <= theirs_measured:
+                    return one
+                if measured <= now and theirs_measured <= now:
+                    try:
+                        mine *= exp((measured - theirs_measured) / decay)
+                    except OverflowError:  # theirs is so old that it has faded away
+                        return other
+                    return other if theirs < mine else one
+            return cheapest(hand, now)
+
+        return choose
 
     def _cheapest(self, hand: Sequence[Any], now: float) -> Any:
         best, *others = hand
@@ -87,7 +104,3 @@ class PeakEwma:
 
     def __repr__(self) -> str:
         return f"PeakEwma(decay={self.decay:g})"
-
-
-def _table(candidates: Sequence[Any], rng: Random) -> Callable[[], Sequence[Any]]:
-    return hands(candidates, FEW if len(candidates) <= FEW else 2, rng)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from random import Random
 from typing import Any
 
-from langchain_cluster.balancer.tables import Tables, even, hands
+from langchain_cluster.balancer.tables import Choose, Tables, even, hands
 from langchain_cluster.balancer.two import FEW, two_of
 from langchain_cluster.model.call import Request
 
@@ -17,30 +17,45 @@ class PowerOfTwo:
     name = "power_of_two"
 
     def __init__(self) -> None:
-        self._tables = Tables(_table)
+        self._tables = Tables(_chooser)
+
+    def prepare(self, candidates: Sequence[Any], rng: Random) -> Choose:
+        """Picks among `candidates`, which will be asked for often; see `ports.Prepares`."""
+        return self._tables.keep(candidates, rng)[1]
 
     def pick(self, candidates: Sequence[Any], request: Request, now: float, rng: Random) -> Any:
         """The less busy of two, or of all when there are at most three."""
-        known, table = self._tables.last
+        known, choose = self._tables.last
         if known is not candidates:
             entry = self._tables.find(candidates, rng)
-            table = (None, False, True) if entry is None else entry[1]
-        deal, pairs, alike = table
-        if not pairs:
-            best, *others = two_of(candidates, rng) if deal is None else deal()
-            for other in others:
-                if other.in_flight * best.weight < best.in_flight * other.weight:
-                    best = other
-            return best
-        one, other = deal()
-        if alike:
-            return other if other.in_flight < one.in_flight else one
-        return other if other.in_flight * one.weight < one.in_flight * other.weight else one
+            if entry is None:
+                return _less_busy(two_of(candidates, rng))
+            choose = entry[1]
+        return choose(request, now)
 
     def __repr__(self) -> str:
         return "PowerOfTwo()"
 
 
-def _table(candidates: Sequence[Any], rng: Random) -> tuple[Callable[[], Sequence[Any]], bool, bool]:
-    size = FEW if len(candidates) <= FEW else 2
-    return hands(candidates, size, rng), min(size, len(candidates)) == 2, even(candidates)
+def _less_busy(hand: Sequence[Any]) -> Any:
+    best, *others = hand
+    for other in others:
+        if other.in_flight * best.weight < best.in_flight * other.weight:
+            best = other
+    return best
+
+
+def _chooser(candidates: Sequence[Any], rng: Random) -> Choose:
+    deal = hands(candidates, FEW if len(candidates) <= FEW else 2, rng)
+    if len(candidates) == 1 or len(candidates) == FEW:
+        return lambda request, now: _less_busy(deal())
+
+    def alike(request: Request, now: float) -> Any:
+        one, other = deal()
+        return other if other.in_flight < one.in_flight else one
+
+    def weighted(request: Request, now: float) -> Any:
+        one, other = deal()
+        return other if other.in_flight * one.weight < one.in_flight * other.weight else one
+
+    return alike if even(candidates) else weighted

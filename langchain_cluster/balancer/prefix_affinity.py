@@ -12,17 +12,17 @@ load: SGLang's router also counts what is dead, and so takes its living endpoint
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from math import exp, isfinite
 from random import Random
 from typing import Any
 
 from xxhash import xxh3_64_intdigest
 
-from langchain_cluster.balancer.consistent_hash import checked_bound, ring_for
+from langchain_cluster.balancer.consistent_hash import checked_bound, ring_for, ring_of
 from langchain_cluster.balancer.power_of_two import PowerOfTwo
 from langchain_cluster.balancer.ring import Ring, digest
-from langchain_cluster.balancer.tables import Tables
+from langchain_cluster.balancer.tables import Choose, Tables
 from langchain_cluster.errors import ConfigError
 from langchain_cluster.model.call import Request
 
@@ -56,38 +56,59 @@ class PrefixAffinity:
         self.blocks, self.bound, self.penalty = blocks, checked_bound(bound), penalty
         self._characters = blocks * BLOCK
         self._two = PowerOfTwo()
-        self._rings: Tables[Ring] = Tables(lambda candidates, rng: Ring(candidates, VNODES))
+        self._tables: Tables[tuple[Ring, Choose]] = Tables(self._table)
+
+    def prepare(self, candidates: Sequence[Any], rng: Random) -> Choose:
+        """Picks among `candidates`, which will be asked for often; see `ports.Prepares`."""
+        return self._tables.keep(candidates, rng)[1][1]
 
     def pick(self, candidates: Sequence[Any], request: Request, now: float, rng: Random) -> Any:
         """The prefix's home, or where it spills to; without a prefix the less busy of two."""
-        prefix = request.prefix
-        if not prefix:
+        known, table = self._tables.last
+        if known is candidates:
+            return table[1](request, now)
+        if not request.prefix:
             return self._two.pick(candidates, request, now, rng)
+        bits = self._digest(request.prefix, request.model)
+        ring, among = ring_for(self._tables, candidates, rng)
+        home = ring.home(bits, among)
+        if not ring.fits(home, self.bound, among):
+            return ring.spill(bits, self.bound, rng, among)
+        second = ring.home(bits << 16 & 0xFFFF_FFFF_FFFF_FFFF, among)  # other bits of the same digest
+        slow = self._too_slow(home, second, now) and ring.fits(second, self.bound, among)
+        return second if slow else home
+
+    def _digest(self, prefix: str, model: str | None) -> int:
         if type(prefix) is not str:
             raise ConfigError(f"{prefix!r} is not a text", key="request.prefix")
         characters = self._characters
         if len(prefix) < characters:  # whole blocks, or what there is
             characters = len(prefix) // BLOCK * BLOCK or BLOCK
-        seed = 0 if request.model is None else digest(request.model)
-        bits = xxh3_64_intdigest(prefix[:characters].encode("utf-8", "surrogatepass"), seed)
-        known, ring = self._rings.last
-        if known is not candidates:
-            ring, among = ring_for(self._rings, candidates, rng)
-            if among is not None:
-                return self._place(ring, bits, now, among)
-        home, second = ring.slots[bits >> 48], ring.slots[bits >> 32 & 0xFFFF]
-        if home.in_flight or home.ewma_seconds > self.penalty * second.ewma_seconds:
-            return self._place(ring, bits, now, None)
-        return home
+        return digest(prefix[:characters], 0 if model is None else digest(model))
 
-    def _place(self, ring: Ring, bits: int, now: float, among: Collection[Any] | None) -> Any:
-        home = ring.home(bits, among)
-        if not ring.fits(home, self.bound, among):
-            return ring.spill(bits, self.bound, among)
-        second = ring.home(bits << 16 & 0xFFFF_FFFF_FFFF_FFFF, among)  # other bits of the same digest
-        if self._too_slow(home, second, now) and ring.fits(second, self.bound, among):
-            return second
-        return home
+    def _table(self, candidates: Sequence[Any], rng: Random) -> tuple[Ring, Choose]:
+        ring = ring_of(self._tables, candidates, VNODES)
+        slots, fits, spill, bound, penalty = ring.slots, ring.fits, ring.spill, self.bound, self.penalty
+        two, characters = self._two.prepare(candidates, rng), self._characters
+
+        def choose(request: Request, now: float) -> Any:
+            prefix = request.prefix
+            if not prefix:
+                return two(request, now)
+            try:
+                if request.model is None and len(prefix) >= characters:
+                    bits = xxh3_64_intdigest(prefix[:characters].encode())
+                else:
+                    bits = self._digest(prefix, request.model)
+            except (TypeError, AttributeError, UnicodeEncodeError):  # no text, or half a surrogate pair
+                bits = self._digest(prefix, request.model)
+            home, second = slots[bits >> 48], slots[bits >> 32 & 0xFFFF]
+            if home.in_flight and not fits(home, bound):
+                return spill(bits, bound, rng)
+            slow = home.ewma_seconds > penalty * second.ewma_seconds and self._too_slow(home, second, now)
+            return second if slow and fits(second, bound) else home
+
+        return ring, choose
 
     def _too_slow(self, home: Any, other: Any, now: float) -> bool:
         here, there = home.ewma_seconds, other.ewma_seconds

@@ -3,8 +3,9 @@
 A pick must cost the same among ten endpoints and among a thousand, so whatever grows with their number
 is done once per tuple: the pool hands in the same tuple object until something changes. A tuple seen
 for the first time may be gone at once (who is left after exclusions), so nothing is made for it yet;
-when it comes again it is here to stay. All of it is safe under threads without a lock: entries are
-whole tuples, and iterators written in C hand each caller another element.
+when it comes again it is here to stay. Who knows that it will stay says so beforehand (`keep`), as the
+pool does when it publishes it: then no call waits for a table. All of it is safe under threads without
+a lock: entries are whole tuples, and iterators written in C hand each caller another element.
 """
 
 from __future__ import annotations
@@ -15,8 +16,12 @@ from math import perm
 from random import Random
 from typing import Any, Generic, TypeVar
 
+from langchain_cluster.model.call import Request
+
 K = TypeVar("K")
 T = TypeVar("T")
+Choose = Callable[[Request, float], Any]
+"""(request, now in seconds) -> one of the candidates it was made for."""
 
 ALIKE = 16  # tables kept by who is in them, where turns must go on from call to call
 MOST = 4  # tables kept: a pool has one stable tuple per priority level, and few levels
@@ -55,7 +60,10 @@ class Tables(Generic[T]):
         return entry
 
     def keep(self, candidates: Sequence[Any], rng: Random) -> tuple[Any, T]:
-        """Make the table now. Of two threads that do so at once both get the same one."""
+        """Make the table now, if there is none. Of two threads that do so at once both get the same one."""
+        kept = self._kept.get(id(candidates))
+        if kept is not None and kept[0] is candidates:
+            return kept
         return remember(self._kept, id(candidates), (candidates, self._make(candidates, rng)), MOST)
 
     def __iter__(self) -> Iterator[tuple[Any, T]]:

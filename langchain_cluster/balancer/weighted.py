@@ -39,6 +39,10 @@ class Weighted:
         self._alike: dict[tuple[Any, ...], Turns] = {}
         self._tables: Tables[Turns] = Tables(self._turns)
 
+    def turns(self, candidates: Sequence[Any], rng: Random) -> Callable[[], Any]:
+        """Gives `candidates` in turn: what `pick` does, for whoever will ask for the same ones often."""
+        return self._tables.keep(candidates, rng)[1]
+
     def pick(self, candidates: Sequence[Any], request: Request, now: float, rng: Random) -> Any:
         """The next in turn."""
         known, turn = self._tables.last

@@ -10,10 +10,11 @@ from types import MappingProxyType, TracebackType
 from typing import Self
 
 from langchain_cluster.guard.breaker import BreakerState, CircuitBreaker, Permit
-from langchain_cluster.model.call import Outcome, Verdict
+from langchain_cluster.model.call import Outcome, Request, Verdict
 from langchain_cluster.model.endpoint import Endpoint, EndpointStatus, Load
+from langchain_cluster.pool.peers import Peers
 
-DECAY = 10.0  # seconds for an old latency to lose 63 % of its weight (Finagle)
+DECAY = 10.0  # seconds for an old latency to lose 63 % of its weight (Finagle), unless the balancer says
 QUICK = 0.001  # seconds: a model that answers sooner, time and again, does no I/O
 TRUSTED, MOST_TRUST, DISTRUST = 20, 100, 20  # quick answers to be trusted; a slow one costs so many
 BLOCKS = 0.1  # seconds: a model that takes as long once blocks, however quick it was before
@@ -26,13 +27,17 @@ class Member:
     """An endpoint and what is known of it now. Plain slots, written under `lock`, read without."""
 
     __slots__ = (
-        "breaker", "cooling_until", "ejected_until", "endpoint", "ewma_at", "ewma_seconds", "failed",
-        "healthy", "in_flight", "index", "last_seen", "limit", "load", "lock", "quick", "registered_at",
-        "served", "starts", "status", "tokens", "warming_since", "weight",
+        "breaker", "cooling_until", "decay", "ejected_until", "endpoint", "ewma_at", "ewma_seconds",
+        "failed", "healthy", "in_flight", "index", "last_seen", "limit", "load", "lock", "peers", "quick",
+        "registered_at", "served", "starts", "status", "tokens", "warming_since", "weight",
     )  # fmt: skip
 
-    def __init__(self, endpoint: Endpoint, breaker: CircuitBreaker, now: float) -> None:
+    def __init__(
+        self, endpoint: Endpoint, breaker: CircuitBreaker, now: float, *, decay: float = DECAY
+    ) -> None:
         self.lock = Lock()
+        self.decay = decay  # seconds for an old latency to lose 63 % of its weight
+        self.peers = Peers()
         self.breaker = breaker
         self.index = 0
         self.status = EndpointStatus.ONLINE
@@ -162,7 +167,7 @@ class Member:
             return
         before, seconds = self.ewma_seconds, min(seconds, LONGEST)
         if seconds < before:
-            old = exp(min(0.0, self.ewma_at - now) / DECAY)
+            old = exp(min(0.0, self.ewma_at - now) / self.decay)
             seconds = before * old + seconds * (1.0 - old)
         self.ewma_seconds, self.ewma_at = seconds, now
 
@@ -187,6 +192,8 @@ class Snapshot:
         mixed: whether some member has not the role LLM.
         spill: where the shares of the first groups end, 0-1; () when `ready` carries all the traffic.
         weights: the members' effective weights when this was made.
+        turn, choose: what the balancer has prepared for `ready`: who is next whatever is asked, or who
+            is to answer a request at a time; None where it has prepared nothing.
         narrowest: the smallest window any member is known or said to have, tokens.
         doubtful: whether members have windows, or profiles that deny them something.
         zoned: whether a call's wish for a zone is heard: many enough are there, and no level panics.
@@ -201,6 +208,8 @@ class Snapshot:
     mixed: bool = False
     spill: tuple[float, ...] = ()
     weights: tuple[float, ...] = ()
+    turn: Callable[[], Member] | None = None
+    choose: Callable[[Request, float], Member] | None = None
     narrowest: float = inf
     doubtful: bool = False
     zoned: bool = False
@@ -247,6 +256,7 @@ class Lease:
                 raise RuntimeError(f"the lease on {self.endpoint.id} is settled already")
             self.settled = True
             member.in_flight -= 1
+            member.peers.in_flight -= 1
             member.starts.pop(id(self), None)
             member.learn(outcome, now, self._penalty, probe=self._permit.probe)
         member.breaker.record(self._permit, outcome.verdict, now, outcome.seconds)

@@ -41,10 +41,10 @@ from langchain_cluster.pool.choose import (
 )
 from langchain_cluster.pool.ejector import Ejector
 from langchain_cluster.pool.match import lacks
-from langchain_cluster.pool.members import LONGEST, Lease, Member, Snapshot
+from langchain_cluster.pool.members import DECAY, LONGEST, Lease, Member, Snapshot
 from langchain_cluster.pool.roster import build_snapshot, no_duplicates
 from langchain_cluster.pool.vacancy import Vacancies, Vacancy
-from langchain_cluster.ports import Balancer, Now
+from langchain_cluster.ports import Balancer, Now, Prepares, TakesTurns
 
 COOL_DOWN = 1.0  # seconds, for an endpoint that throttles without saying for how long
 LONGEST_COOL_DOWN = 300.0  # seconds: a Retry-After of a year is a mistake of the sender's
@@ -89,6 +89,8 @@ class Pool:
         recall: Recall | None = None,
     ) -> None:
         self.balancer = balancer_named(balancer)
+        decay = getattr(self.balancer, "decay", None)
+        self._decay = decay if isinstance(decay, int | float) and decay > 0 else DECAY
         self._breaker_policy = breaker
         if slow_start is not None and not isinstance(slow_start, SlowStartPolicy):
             slow_start = SlowStartPolicy(window=slow_start)
@@ -133,7 +135,9 @@ class Pool:
         if isinstance(exclude, str):
             exclude = (exclude,)  # one id, not its letters
         if penalty is None:
-            penalty = max(PENALTY, PENALTY_FACTOR * self.typical)
+            penalty = PENALTY_FACTOR * self.typical
+            if penalty < PENALTY:
+                penalty = PENALTY
         snapshot = self.snapshot
         if now >= snapshot.wake:
             snapshot = self._publish(now)
@@ -145,15 +149,23 @@ class Pool:
             for member in suited(snapshot.probes, request, exclude):
                 if (lease := self._admit(member, now, penalty)) is not None:
                     return lease
-        for group in groups(snapshot, self._rng):
+        for group in groups(snapshot, self._rng) if snapshot.spill or snapshot.reserve else (snapshot.ready,):
             ready = suited(group, request, exclude) if choosy else group
             if snapshot.zoned and request.zone is not None:
                 ready = in_zone(ready, request.zone)
             while ready:
-                member = ready[0] if len(ready) == 1 else self.balancer.pick(ready, request, now, self._rng)
+                if ready is snapshot.ready and (turn := snapshot.turn) is not None:
+                    member = turn()
+                elif ready is snapshot.ready and (choose := snapshot.choose) is not None:
+                    member = choose(request, now)
+                elif len(ready) == 1:
+                    member = ready[0]
+                else:
+                    member = self.balancer.pick(ready, request, now, self._rng)
                 if (lease := self._admit(member, now, penalty)) is not None:
                     return lease
-                ready = tuple(other for other in ready if other is not member)
+                # Full ones go all at once: where most are, to find that out one by one takes long.
+                ready = tuple(m for m in ready if m is not member and m.in_flight < m.limit)
         if not probe:
             return self.acquire(request, exclude=exclude, penalty=penalty, now=now)
         raise nobody(self.snapshot, request, exclude, now)
@@ -167,6 +179,7 @@ class Pool:
         with member.lock:
             if member.in_flight < member.limit:
                 member.in_flight += 1
+                member.peers.in_flight += 1
                 lease = Lease(member, permit, now, penalty, self._settled)
                 member.starts[id(lease)] = now
                 return lease
@@ -284,7 +297,7 @@ class Pool:
             if member is None or not member.endpoint.same_place(endpoint):
                 if member is not None:
                     events.append(EndpointLeft(now, member.endpoint))
-                member = Member(endpoint, self._new_breaker(endpoint.id), now)
+                member = Member(endpoint, self._new_breaker(endpoint.id), now, decay=self._decay)
                 events.append(EndpointJoined(now, endpoint))
             elif member.endpoint != endpoint:
                 events.append(EndpointUpdated(now, endpoint, member.endpoint))
@@ -308,7 +321,18 @@ class Pool:
                 member.warming_since = now
 
     def _picture(self, members: Sequence[Member], now: float) -> Snapshot:
-        return build_snapshot(members, now, slow_start=self._slow_start, before=self.snapshot)
+        return build_snapshot(
+            members, now, slow_start=self._slow_start, before=self.snapshot, prepare=self._prepare
+        )
+
+    def _prepare(
+        self, group: tuple[Member, ...]
+    ) -> tuple[Callable[[], Member] | None, Callable[[Request, float], Member] | None]:
+        if isinstance(self.balancer, TakesTurns):
+            return self.balancer.turns(group, self._rng), None
+        if isinstance(self.balancer, Prepares):
+            return None, self.balancer.prepare(group, self._rng)
+        return None, None
 
     def get(self, id: str) -> Member | None:
         """The member with this id, None if there is none."""

@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import accumulate
 from math import inf
 from types import MappingProxyType
 
 from langchain_cluster.errors import ConfigError
+from langchain_cluster.model.call import Request
 from langchain_cluster.model.endpoint import Endpoint, EndpointStatus, Role
 from langchain_cluster.model.policy import SlowStartPolicy
 from langchain_cluster.pool.levels import panics, shares
 from langchain_cluster.pool.members import Member, Snapshot
+from langchain_cluster.pool.peers import Peers
 from langchain_cluster.pool.slow_start import STEP, factor
 
 ZONED = 6  # endpoints: in a smaller pool, keeping to one zone overruns the few that are in it (Envoy)
+
+Prepare = Callable[
+    [tuple[Member, ...]],
+    tuple[Callable[[], Member] | None, Callable[[Request, float], Member] | None],
+]
+"""What costs, and is done before a group is published -> `turn` and `choose` of its snapshot."""
 
 
 def no_duplicates(endpoints: Iterable[Endpoint]) -> tuple[Endpoint, ...]:
@@ -41,10 +49,12 @@ def build_snapshot(
     *,
     slow_start: SlowStartPolicy | None = None,
     before: Snapshot | None = None,
+    prepare: Prepare | None = None,
 ) -> Snapshot:
     """The picture at `now`: the first level that can be asked, and who comes after it, busy ones last.
 
     Groups that are as they were `before` are the same tuples: balancers keep what they worked out.
+    What they work out for others is done here, by `prepare`, so that no call waits for it.
     """
     ready: list[Member] = []
     probes: list[Member] = []
@@ -68,12 +78,26 @@ def build_snapshot(
     groups = [level for level, _ in levels]
     groups += [busy for number in _numbers(ready) if (busy := _of(ready, number, busy=True))]
     first, *reserve = _as_before(groups, before) if groups else ((),)
+    for group in (first, *reserve):
+        if not all(member.peers.members is group for member in group):
+            Peers(group)
+    spill = _spill([share for _, share in levels])
+    turn = choose = None
+    if prepare is not None:
+        if before is not None and first is before.ready:
+            turn, choose = before.turn, before.choose
+        elif len(first) > 1:
+            turn, choose = prepare(first)
+        for group in reserve[: len(spill) - 1] if spill else ():
+            prepare(group)  # so that it is kept; asked for only now and then
     return Snapshot(
         members=tuple(members),
         by_id=MappingProxyType({m.endpoint.id: m for m in members}),
         ready=first,
         reserve=tuple(reserve),
-        spill=_spill([share for _, share in levels]),
+        spill=spill,
+        turn=turn,
+        choose=choose,
         probes=tuple(probes),
         wake=wake,
         mixed=any(m.endpoint.roles != {Role.LLM} for m in members),
