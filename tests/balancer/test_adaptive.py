@@ -179,7 +179,7 @@ def test_weights_that_make_no_whole_are_errors(weights: Any, message: str) -> No
 
 
 def test_an_option_there_is_not_is_an_error() -> None:
-    with pytest.raises(TypeError, match="weight"):
+    with pytest.raises(ConfigError, match="adaptive has no option 'weight'"):
         make_balancer("adaptive", {"weight": {}})
 
 
