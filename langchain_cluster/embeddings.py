@@ -148,8 +148,10 @@ class ClusteredEmbeddings(Embeddings):
         """One vector per text, in order; all of them or an error."""
         if not texts:
             return []
-        work = _Work(self, texts, query=False)
         began, cluster = self.cluster.clock.now(), self.cluster
+        if not len(cluster.pool):  # whose vectors are wanted shows when somebody has been discovered
+            cluster.wait_ready(self._patience)
+        work = _Work(self, texts, query=False)
         calls = [partial(cluster.complete, request, work.policy, began) for request in work.requests]
         if len(calls) == 1:
             return work.together([calls[0]()])
@@ -162,8 +164,10 @@ class ClusteredEmbeddings(Embeddings):
         """The same, awaited."""
         if not texts:
             return []
-        work = _Work(self, texts, query=False)
         began, cluster = self.cluster.clock.now(), self.cluster
+        if not len(cluster.pool):
+            await cluster.await_ready(self._patience)
+        work = _Work(self, texts, query=False)
         calls = [partial(cluster.acomplete, request, work.policy, began) for request in work.requests]
         if len(calls) == 1:
             return work.together([await calls[0]()])
@@ -171,15 +175,23 @@ class ClusteredEmbeddings(Embeddings):
 
     def embed_query(self, text: str) -> list[float]:
         """The vector of a query."""
+        if not len(self.cluster.pool):
+            self.cluster.wait_ready(self._patience)
         work = _Work(self, [text], query=True)
         return work.together([self.cluster.complete(work.requests[0], work.policy)])[0]
 
     async def aembed_query(self, text: str) -> list[float]:
         """The same, awaited."""
+        if not len(self.cluster.pool):
+            await self.cluster.await_ready(self._patience)
         work = _Work(self, [text], query=True)
         return work.together([await self.cluster.acomplete(work.requests[0], work.policy)])[0]
 
     # -- whose vectors ------------------------------------------------------------------------------
+
+    @property
+    def _patience(self) -> float | None:
+        return (self.policy or self.cluster.policy_for(self.agent)).timeout
 
     def _one_model(self, request: Request) -> str | None:
         """Whose vectors `request` is for; None when it does not matter, or nobody is there yet.

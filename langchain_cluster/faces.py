@@ -83,12 +83,17 @@ def a_cluster(
             raise ConfigError(
                 "is the cluster's: give it to the cluster, or no cluster", key=f"{face}.{own[0]}"
             )
+    somebody(face, role, cluster)
+    return cluster
+
+
+def somebody(face: str, role: Role, cluster: Cluster) -> None:
+    """Raises ConfigError when nobody in the cluster has the role, and nobody will be discovered."""
     if not cluster.discovers and not any(role in m.endpoint.roles for m in cluster.pool):
         raise ConfigError(
             f"no endpoint has the role {role.value}: give one whose model does that",
             key=f"{face}.endpoints",
         )
-    return cluster
 
 
 def policy_of_agent(

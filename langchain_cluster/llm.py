@@ -30,9 +30,9 @@ from langchain_cluster.endpoints.settings import SCOPE, Scope, settings_of
 from langchain_cluster.endpoints.structured import ClusteredBinding, bound_tools, structured
 from langchain_cluster.errors import ConfigError
 from langchain_cluster.faces import OWN_OPTIONS as _OWN_OPTIONS
-from langchain_cluster.faces import a_policy, a_store, policy_of_agent
+from langchain_cluster.faces import a_policy, a_store, policy_of_agent, somebody
 from langchain_cluster.model.call import Request
-from langchain_cluster.model.endpoint import Endpoint
+from langchain_cluster.model.endpoint import Endpoint, Role
 from langchain_cluster.model.policy import Policy
 from langchain_cluster.model.strict import explain
 
@@ -90,6 +90,7 @@ class ClusteredLLM(BaseChatModel):
             own = {name: options.pop(name) for name in _OWN_OPTIONS if name in options}
             self._no_unknown(options)
             cluster = Cluster(endpoints, policy=policy, cache=a_store(cache), **own)
+            somebody("ClusteredLLM", Role.LLM, cluster)
             policy = None  # it is the cluster's: the agents' policies come before it
         else:
             self._no_unknown(options)

@@ -19,8 +19,9 @@ from langchain_cluster.cli.screen import one_line
 from langchain_cluster.config.endpoint import EndpointConfig
 from langchain_cluster.config.models import NO_KEY
 from langchain_cluster.config.secrets import variable
+from langchain_cluster.embeddings import ClusteredEmbeddings
 from langchain_cluster.llm import ClusteredLLM
-from langchain_cluster.model.endpoint import Endpoint
+from langchain_cluster.model.endpoint import Endpoint, Role
 from langchain_cluster.model.policy import Policy
 
 LONGEST = 300  # characters of a reason: some servers answer an error with a page
@@ -82,6 +83,11 @@ def _one_token(described: EndpointConfig, endpoint: Endpoint, timeout: float) ->
     """Ask the way the cluster will, without second tries."""
     most = 1 if described.provider in ("openai", "anthropic") else None  # others may not know the argument
     policy = Policy(attempts=1, timeout=timeout, connect_timeout=timeout, idle_timeout=None)
+    if Role.EMBEDDING in endpoint.roles:
+        embeddings = ClusteredEmbeddings([endpoint], policy=policy, breaker=None)
+        with embeddings.cluster:
+            embeddings.embed_query("ping")
+        return "answered"
     llm = ClusteredLLM([endpoint], policy=policy, breaker=None, max_tokens=most)
     with llm.cluster:
         llm.invoke("ping")

@@ -27,6 +27,7 @@ from langchain_cluster import (
     Policy,
     Price,
     Role,
+    StaticDiscovery,
 )
 from langchain_cluster.cache import MemoryCache
 from langchain_cluster.guard.breaker import BreakerState
@@ -601,3 +602,18 @@ async def test_a_health_check_through_the_model_asks_each_as_what_it_is() -> Non
     assert (vectors.asked, store.asked) == ([["ping"]] * 2, ["ping"] * 2)
     bad = Endpoint("bad", ScriptedEmbeddings(ConnectionError("refused")))
     assert ModelCheck().check(bad).reason == "ConnectionError: refused"
+
+
+def test_embeddings_that_are_discovered_are_of_one_model_too(colour: Colour) -> None:
+    model = ScriptedEmbeddings()
+    found = StaticDiscovery([Endpoint("a", model)])
+    pool = ClusteredEmbeddings(discovery=found, cache=True)
+    for _ in range(2):
+        assert len(colour.query(pool, "x")) == len(colour.documents(pool, ["x"])[0]) == 8
+    assert model.calls == 2, "and so they can be cached from the first on"
+    pool.cluster.close()
+
+
+def test_a_chat_model_over_embeddings_alone_is_told_at_once() -> None:
+    with pytest.raises(ConfigError, match="no endpoint has the role llm"):
+        ClusteredLLM([Endpoint("a", ScriptedEmbeddings())])
