@@ -59,6 +59,7 @@ class Anthropic:
             text=text_of(messages[spoken[-1]]["content"]) if spoken else "",
             words=max(1, sum(len(words(text)) for text in (text_of(body.get("system")), *texts))),
             stream=bool(body.get("stream")),
+            begun=texts[-1] if messages and messages[-1]["role"] == "assistant" else "",
             results=tuple(_text(block.get("content")) for block in _blocks(messages[-1], "tool_result")),
             called=tuple(
                 block["name"] for message in messages[after:] for block in _blocks(message, "tool_use")

@@ -39,7 +39,8 @@ class Ask:
     endpoint: as named in the path. text: of the last user message. words: in the whole prompt.
     results: texts of the tool results that end the conversation, if it ends with any. called: names
     of the tools called since the last user message. choice: "auto", "none", "any", or a tool's name
-    after "tool:". schema: what a JSON answer must fit; json: whether it must be JSON at all.
+    after "tool:". begun: the answer's beginning, where the conversation ends with the assistant's own words
+    (prefill). schema: what a JSON answer must fit; json: whether it must be JSON at all.
     """
 
     endpoint: str
@@ -58,6 +59,7 @@ class Ask:
     max_tokens: int | None = None
     n: int = 1
     include_usage: bool = False
+    begun: str = ""
 
 
 @dataclass(frozen=True, slots=True)

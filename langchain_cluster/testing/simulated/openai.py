@@ -59,6 +59,7 @@ class OpenAI:
             text=texts[users[-1]] if users else "",
             words=max(1, sum(len(words(text)) for text in texts)),
             stream=bool(body.get("stream")),
+            begun=texts[-1] if roles and roles[-1] == "assistant" else "",
             results=tuple(texts[len(texts) - results :]),
             called=tuple(
                 call["function"]["name"]
