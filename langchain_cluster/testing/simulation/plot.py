@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from math import isfinite
 from pathlib import Path
+from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
 from langchain_cluster.errors import ConfigError
@@ -40,6 +41,7 @@ STYLE = {
     "legend.frameon": False,
 }
 STRETCHES = 60  # points of a line over time
+TITLE = 84  # characters of a line
 
 
 def checked_path(path: str | Path) -> Path:
@@ -71,7 +73,12 @@ def draw(scenario: Scenario, runs: Mapping[str, Simulation], path: str | Path) -
         figure = figures.Figure(figsize=(9.2, top + (2.9 if subjects else 0.6)), layout="constrained")
         title = scenario.about or scenario.name or ""
         figure.suptitle(
-            title[:1].upper() + title[1:], x=0.012, ha="left", fontsize=12, fontweight="bold", color=INK
+            fill(title[:1].upper() + title[1:], TITLE),
+            x=0.012,
+            ha="left",
+            fontsize=11.5,
+            fontweight="bold",
+            color=INK,
         )
         rows = figure.subfigures(2, 1, height_ratios=[top, 2.4]) if subjects else [figure.subfigures(1, 1)]
         left, right = rows[0].subplots(1, 2, sharey=True, width_ratios=[1.15, 1])
@@ -132,8 +139,8 @@ def _shares(axes: Axes, scenario: Scenario, runs: Mapping[str, Simulation]) -> N
     axes.grid(axis="x", color=FAINT, linewidth=0.6)
     if len(groups) > 1:
         axes.legend(loc="upper left", bbox_to_anchor=(0, -0.02), ncols=min(4, len(groups)), fontsize=8)
-        axes.xaxis.tick_top()
-        axes.spines["bottom"].set_visible(False)
+    axes.xaxis.tick_top()
+    axes.spines["bottom"].set_visible(False)
 
 
 def _latencies(axes: Axes, runs: Mapping[str, Simulation]) -> None:
