@@ -130,8 +130,10 @@ class ConsulDiscovery:
                 blocks = False
                 continue
             # After the roster: who waits for an index has to know what it stands for.
-            blocks = index is None or index[0] != url or number >= index[1]
-            if blocks:  # else it went backwards: what it counts is something else now
+            # Backwards: what it counts is something else now. The same before the time was over: a snapshot
+            # was restored, and servers answer with what they knew before that.
+            blocks = index is None or index[0] != url or number > index[1]
+            if blocks:
                 # 0 is a bug of old servers, and would never block: 1 is always safe.
                 self._index = (url, max(1, number))
             if roster.revision != after or self._now() >= until:

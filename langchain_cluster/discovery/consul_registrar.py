@@ -140,6 +140,9 @@ class ConsulRegistrar:
         )
         if not done:
             raise DiscoveryError(self._name, "the agent has no service endpoint: is it Consul?")
+        if self._http is None:
+            # A first heartbeat: without one an agent that restarts does not remember that it was well.
+            yield from self._api.one(self._api.agent.check.ttl_pass(f"service:{entry.id}"))
         self._mine[endpoint.id] = endpoint
 
     def _check(self, endpoint: Endpoint) -> dict[str, Any]:
