@@ -139,6 +139,54 @@ def test_weights_without_measure_do_not_make_the_ring_endless() -> None:
     assert len(ring.slots) == SLOTS
 
 
+@settings(max_examples=60)
+@given(
+    st.dictionaries(st.text(min_size=1).filter(str.strip), st.sampled_from([1.0, 1.0, 2.0, 0.5]), min_size=2),
+    st.randoms(use_true_random=False),
+)
+def test_a_ring_cut_out_of_another_is_the_ring_of_those_who_are_left(weights: Any, rng: Any) -> None:
+    candidates = tuple(Standin(Endpoint(id), weight=weight) for id, weight in weights.items())
+    whole = Ring(candidates, 8)
+    for _ in range(3):
+        left = tuple(rng.sample(candidates, rng.randint(1, len(candidates))))
+        cut = whole.of(left)
+        if cut is None:  # without the heaviest all points are others
+            assert max(c.weight for c in left) < 1.0
+            continue
+        assert cut.slots == Ring(left, 8).slots
+        whole = cut  # from which the next one is cut, whoever is in it
+
+
+def test_what_is_cut_out_of_a_ring_costs_what_moves(monkeypatch: pytest.MonkeyPatch) -> None:
+    candidates = named(HUNDRED)
+    whole = Ring(candidates, 160)
+    asked: list[Any] = []
+    monkeypatch.setattr(Ring, "_points", counting(Ring._points, asked))
+    cut = whole.of(candidates[3:])
+    assert cut is not None
+    assert set(asked) == set(candidates[:3])
+    again = cut.of(candidates)  # they are back
+    assert again is not None
+    assert again.slots is whole.slots
+    assert len(asked) == 3
+
+
+def counting(points: Any, asked: list[Any]) -> Any:
+    def counted(ring: Ring, member: Any) -> Any:
+        asked.append(member)
+        return points(ring, member)
+
+    return counted
+
+
+def test_another_weight_needs_a_ring_of_its_own() -> None:
+    candidates = named("abc")
+    whole = Ring(candidates, 160)
+    candidates[0].weight = 0.5
+    assert whole.of(candidates) is None
+    assert whole.of(named("abc")) is None  # others, of the same names
+
+
 # -- who is left ----------------------------------------------------------------------------------
 
 
