@@ -43,7 +43,9 @@ def candidates(pool: Pool, request: Request, shares: dict[str, float]) -> list[C
     left = {m.endpoint.id: lacks(m.endpoint, request) or m.why_not(0.0) for m in pool}  # all are new
     able = [m for m in pool if left[m.endpoint.id] is None]
     first = min((m.endpoint.priority for m in able), default=0)
-    in_zone = any(m.endpoint.zone == request.zone for m in able if m.endpoint.priority == first)
+    in_zone = pool.snapshot.zoned and any(
+        m.endpoint.zone == request.zone for m in able if m.endpoint.priority == first
+    )
 
     def judged(member: Member) -> tuple[Serves, str]:
         endpoint, why = member.endpoint, left[member.endpoint.id]

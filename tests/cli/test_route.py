@@ -94,6 +94,14 @@ def test_a_request_narrows_it(config: str, asked: list[str], serve: set[str], wh
     assert told[why[0]][1] == why[1]
 
 
+def test_in_a_small_pool_the_wish_for_a_zone_is_not_heard(config: str) -> None:
+    Path(config).write_text(
+        "endpoints: [{id: a, model: 'scripted:x', zone: eu}, {id: b, model: 'scripted:x'}]"
+    )
+    _, told = judged(config, "--zone", "eu")
+    assert {id: serves for id, (serves, _) in told.items()} == {"a": "yes", "b": "yes"}
+
+
 def test_the_shares_are_the_balancers(config: str, tmp_path: Path) -> None:
     def shares(*more: str) -> dict[str, float]:
         told = json.loads(run(config, "--json", *more).stdout)
