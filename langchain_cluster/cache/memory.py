@@ -86,13 +86,21 @@ class MemoryCache(AsyncTwins):
                 self._order.used(key)
         return entry.value
 
-    def entry(self, key: str) -> tuple[bytes, float | None] | None:
-        """The value and the seconds it has left, None for ever; counts as a lookup."""
-        value = self.get(key)
-        entry = self._entries.get(key)
-        if value is None or entry is None or entry.value is not value:
-            return None
-        return value, None if entry.expires == inf else max(entry.expires - self._clock(), 1e-3)
+    def entries(self, keys: Sequence[str]) -> list[tuple[bytes, float | None] | None]:
+        """As `mget`, each value with the seconds it has left, None for ever."""
+        found: list[tuple[bytes, float | None] | None] = []
+        for key in keys:
+            value, entry = self.get(key), self._entries.get(key)
+            if value is None or entry is None or entry.value is not value:
+                found.append(None)
+            else:
+                left = None if entry.expires == inf else max(entry.expires - self._clock(), 1e-3)
+                found.append((value, left))
+        return found
+
+    async def aentries(self, keys: Sequence[str]) -> list[tuple[bytes, float | None] | None]:
+        """See `entries`."""
+        return self.entries(keys)
 
     def exists(self, key: str) -> bool:
         """Whether there is a value; counts as no lookup."""

@@ -143,13 +143,17 @@ class RedisCache:
         """See `get`."""
         return self._looked(await self._aask(_get, self._key(key)))
 
-    def entry(self, key: str) -> tuple[bytes, float | None] | None:
-        """The value and the seconds it has left, None for ever; counts as a lookup."""
-        return self._entered(self._ask(_entry, self._key(key)))
+    def entries(self, keys: Sequence[str]) -> list[tuple[bytes, float | None] | None]:
+        """As `mget`, each value with the seconds it has left, None for ever; one round trip too."""
+        if not keys:
+            return []
+        return self._entered(self._ask(_entries, [self._key(key) for key in keys]))
 
-    async def aentry(self, key: str) -> tuple[bytes, float | None] | None:
-        """See `entry`."""
-        return self._entered(await self._aask(_entry, self._key(key)))
+    async def aentries(self, keys: Sequence[str]) -> list[tuple[bytes, float | None] | None]:
+        """See `entries`."""
+        if not keys:
+            return []
+        return self._entered(await self._aask(_entries, [self._key(key) for key in keys]))
 
     def mget(self, keys: Sequence[str]) -> list[bytes | None]:
         """The values in the order of `keys`, None for each absent one."""
@@ -413,11 +417,12 @@ class RedisCache:
     def _all_looked(self, values: list[Any]) -> list[bytes | None]:
         return [self._looked(value) for value in values]
 
-    def _entered(self, found: list[Any]) -> tuple[bytes, float | None] | None:
-        value, left = found
-        if self._looked(value) is None:
-            return None
-        return value, None if left < 0 else max(left, 1) / 1000
+    def _entered(self, found: list[Any]) -> list[tuple[bytes, float | None] | None]:
+        read: list[tuple[bytes, float | None] | None] = []
+        for value, left in zip(found[::2], found[1::2], strict=True):
+            looked = self._looked(value)
+            read.append(None if looked is None else (looked, None if left < 0 else max(left, 1) / 1000))
+        return read
 
 
 # -- one question each, of a client of either colour: what it answers is awaited where it has to be --------
@@ -447,8 +452,8 @@ def _set_command(key: bytes, value: bytes, milliseconds: int | None) -> tuple[An
     return ("SET", key, value) if milliseconds is None else ("SET", key, value, "PX", milliseconds)
 
 
-def _entry(client: Any, key: bytes) -> Any:
-    return _each(client, [("GET", key), ("PTTL", key)])
+def _entries(client: Any, keys: list[bytes]) -> Any:
+    return _each(client, [command for key in keys for command in (("GET", key), ("PTTL", key))])
 
 
 def _each(client: Any, commands: Sequence[tuple[Any, ...]], *, strict: bool = True) -> Any:

@@ -128,7 +128,7 @@ class BlockingDriver:
         span = None if parent is None or self.tracing is None else self.tracing.lookup(parent)
         found: fx.Found | None = None
         try:
-            found = self._shelved(shelf.find, until, keys)
+            found = shelf.glance(self.store, keys) or self._shelved(shelf.find, until, keys)
             return found
         finally:
             if span is not None:

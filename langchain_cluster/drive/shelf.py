@@ -19,11 +19,16 @@ def longest(store: Any) -> float:
     return float(store.longest) if "longest" in vars(type(store)) else inf
 
 
+def glance(store: Any, keys: Sequence[str]) -> Found | None:
+    """What it can tell without waiting for anything."""
+    return store.glance(keys) if hasattr(store, "glance") else None
+
+
 def find(store: Any, keys: Sequence[str]) -> Found | None:
     """The first of `keys` that it holds."""
     if hasattr(store, "find"):
         return store.find(keys)  # type: ignore[no-any-return]
-    raws = [store.get(keys[0])] if len(keys) == 1 else store.mget(keys)
+    raws: Sequence[bytes | None] = [store.get(keys[0])] if len(keys) == 1 else store.mget(keys)
     return _first(raws, store.name)
 
 

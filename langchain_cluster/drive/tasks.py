@@ -139,7 +139,7 @@ class TaskDriver:
         span = None if parent is None or self.tracing is None else self.tracing.lookup(parent)
         found: fx.Found | None = None
         try:
-            found = await self._shelved(shelf.afind, until, keys)
+            found = shelf.glance(self.store, keys) or await self._shelved(shelf.afind, until, keys)
             return found
         finally:
             if span is not None:

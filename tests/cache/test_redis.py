@@ -97,13 +97,13 @@ def test_an_entry_tells_how_long_it_lives(server: Valkey, raw: Any) -> None:
     cache = RedisCache.from_url(server.url, "p:")
     cache.set("k", b"v", ttl=60.0)
     cache.set("for ever", b"w")
-    found = cache.entry("k")
+    (found,) = cache.entries(["k"])
     assert found is not None
     assert found[0] == b"v"
     assert found[1] == pytest.approx(60.0, abs=5.0)
-    assert cache.entry("for ever") == (b"w", None)
-    assert cache.entry("absent") is None
-    assert asyncio.run(cache.aentry("for ever")) == (b"w", None)
+    assert cache.entries(["for ever", "absent"]) == [(b"w", None), None]
+    assert asyncio.run(cache.aentries(["absent", "for ever"])) == [None, (b"w", None)]
+    assert cache.entries([]) == []
     cache.close()
 
 

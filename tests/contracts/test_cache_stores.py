@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from langchain_cluster.cache import MemoryCache, RedisCache
+from langchain_cluster.cache import LayeredCache, MemoryCache, RedisCache
 from langchain_cluster.cache.order import ORDERS
 from langchain_cluster.testing import FakeClock
 from langchain_cluster.testing.contracts import CacheStoreContract
@@ -36,5 +36,27 @@ class TestRedisCache(CacheStoreContract):
     @pytest.fixture
     def store(self, valkey_url: str) -> Iterator[RedisCache]:
         store = redis_cache(valkey_url)
+        yield store
+        store.close()
+
+
+@pytest.mark.parametrize("write", ["through", "back"])
+class TestLayeredCache(CacheStoreContract):
+    @pytest.fixture
+    def store(self, write: Any) -> Iterator[LayeredCache]:
+        self.clock = FakeClock(0.0)
+        layers = [MemoryCache(clock=self.clock.now), MemoryCache(clock=self.clock.now)]
+        store = LayeredCache(layers, write, max_pending=10_000, clock=self.clock.now)
+        yield store
+        store.close()
+
+    def pass_time(self, store: Any, seconds: float) -> None:
+        self.clock.advance(seconds)
+
+
+class TestLayeredCacheOverRedis(CacheStoreContract):
+    @pytest.fixture
+    def store(self, valkey_url: str) -> Iterator[LayeredCache]:
+        store = LayeredCache([MemoryCache(), redis_cache(valkey_url)])
         yield store
         store.close()
