@@ -460,7 +460,10 @@ def test_what_a_run_was_told_counts_for_the_embeddings_in_it(colour: Colour) -> 
     heard = Heard(pool)
     chain: Any = RunnableLambda(lambda text: pool.embed_query(text))
     chain.invoke("x", {"configurable": {"cluster": {"tenant": "ann"}, "thread_id": "7"}})
-    assert [(e.request.tenant, e.request.key) for e in heard.of(CallEnded)] == [("ann", "7")]
+    mine: Any = RunnableLambda(lambda text: pool.with_settings(tenant="bob").embed_query(text))
+    mine.invoke("x", {"configurable": {"cluster": {"tenant": "ann", "key": "k"}}})
+    told = [(e.request.tenant, e.request.key) for e in heard.of(CallEnded)]
+    assert told == [("ann", "7"), ("bob", "k")], "and what a view says comes before it"
 
 
 def test_embeddings_come_from_a_file_and_go_through_a_pickle(colour: Colour) -> None:
