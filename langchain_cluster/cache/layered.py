@@ -13,6 +13,7 @@ from math import inf
 from typing import Any, Literal, NamedTuple, TypeVar, get_args
 
 from langchain_cluster.cache.backlog import Backlog
+from langchain_cluster.cache.coherence import Coherence
 from langchain_cluster.cache.glob import matcher
 from langchain_cluster.cache.lifetime import checked, sooner
 from langchain_cluster.cache.stats import CacheStats
@@ -43,6 +44,8 @@ class LayeredCache:
         write: "through": a write goes to all layers before it returns; "back": to the first, and to the
             others soon, by a thread. A process that dies loses at most `max_pending` writes.
         max_pending: writes that may wait with "back", >= 1; the oldest is dropped for a newer one.
+        fallback_ttl: seconds the layers before a shared store (`RedisCache`) keep an entry at most while they
+            are not told of changes there; while they are, an entry others change is gone at once. > 0.
         clock: monotonic seconds.
 
     Each layer's own time to live bounds how long it keeps an entry. A layer that fails is passed over: the
@@ -60,6 +63,7 @@ class LayeredCache:
         write: WriteMode = "through",
         *,
         max_pending: int = 1_000,
+        fallback_ttl: float = 5.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.layers = tuple(layers)
@@ -74,6 +78,10 @@ class LayeredCache:
             raise ConfigError(f"max_pending {max_pending!r} is not an integer >= 1", key="cache.max_pending")
         self.write = write
         self._backlog = Backlog(self._write_later, max_pending, clock)
+        shared = next((n for n, layer in enumerate(self.layers) if hasattr(layer, "listen")), 0)
+        self._coherence = (
+            Coherence(self.layers[:shared], self.layers[shared], checked(fallback_ttl)) if shared else None
+        )
         self._hits = self._misses = self._sets = self._errors = 0
 
     @property
@@ -218,12 +226,16 @@ class LayeredCache:
     def close(self) -> None:
         """Make the writes that wait, then close the layers."""
         self._backlog.close()
+        if self._coherence is not None:
+            self._coherence.close()
         for layer in self.layers:
             layer.close()
 
     async def aclose(self) -> None:
         """See `close`."""
         await asyncio.to_thread(self._backlog.close)
+        if self._coherence is not None:
+            await asyncio.to_thread(self._coherence.close)
         for layer in self.layers:
             await layer.aclose()
 
@@ -246,10 +258,16 @@ class LayeredCache:
         """What is found under each key, and the errors met; one of them is enough unless `every`."""
         found: dict[str, Found] = {}
         failed: list[str] = []
+        notes: dict[str, object] = {}
+        coherence = self._coherence
+        if coherence is not None:
+            coherence.start()
         for number, layer in enumerate(self.layers):
             missing = [key for key in dict.fromkeys(keys) if key not in found]
             if not missing or (found and not every):
                 break
+            if coherence is not None and layer is coherence.store:
+                notes = coherence.note(missing)
             try:
                 # Only what is to be written into the layers before must tell how long it lives.
                 timed = number > 0 and hasattr(layer, "entries")
@@ -272,6 +290,8 @@ class LayeredCache:
                 elif entry is not None:
                     found[key] = Found(entry[0], layer.name)
                     yield from self._fill(number, key, *entry)
+        if coherence is not None and notes:
+            yield from self._drop(coherence.stale(notes))
         wanted = [found.get(key) for key in keys]
         if every:
             self._hits += sum(one is not None for one in wanted)
@@ -292,7 +312,17 @@ class LayeredCache:
 
     def _lives(self, layer: Any, ttl: float | None) -> float | None:
         """How long a layer keeps what may live for `ttl` seconds; None is for as long as it likes."""
-        return None if ttl is None else sooner(ttl, getattr(layer, "ttl", None))
+        lives = None if ttl is None else sooner(ttl, getattr(layer, "ttl", None))
+        return lives if self._coherence is None else self._coherence.lives(layer, lives)
+
+    def _drop(self, keys: list[str]) -> Asking[None]:
+        """Take back what was put before the shared store while it changed there."""
+        assert self._coherence is not None
+        for layer in self._coherence.near if keys else ():
+            try:
+                yield Ask(layer, "mdelete", (keys,))
+            except Exception:
+                self._errors += 1
 
     def _set(self, items: Mapping[str, bytes], ttl: float | None) -> Asking[tuple[str, ...]]:
         if ttl is not None:
@@ -301,6 +331,13 @@ class LayeredCache:
             return ()
         layers = self.layers[:1] if self.write == "back" else self.layers[::-1]
         failed: list[Exception] = []
+        coherence = self._coherence
+        notes: dict[str, object] = {}
+        if coherence is not None:
+            coherence.start()
+            notes = coherence.note(items)
+            for key, value in items.items():
+                coherence.wrote(key, value)
         for layer in layers:
             lives = self._lives(layer, ttl)
             try:
@@ -311,6 +348,8 @@ class LayeredCache:
             except Exception as error:
                 self._errors += 1
                 failed.append(error)
+        if coherence is not None:
+            yield from self._drop(coherence.stale(notes))
         if self.write == "back" and len(self.layers) > 1:
             for key, value in items.items():
                 self._backlog.add(key, value, ttl)
@@ -321,6 +360,8 @@ class LayeredCache:
 
     def _write_later(self, key: str, value: bytes, ttl: float | None) -> None:
         failed: list[Exception] = []
+        if self._coherence is not None:
+            self._coherence.wrote(key, value)
         for layer in self.layers[1:]:
             try:
                 layer.set(key, value, self._lives(layer, ttl))

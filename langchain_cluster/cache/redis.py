@@ -17,6 +17,7 @@ from langchain_cluster.cache.clients import Clients
 from langchain_cluster.cache.glob import matcher, wider
 from langchain_cluster.cache.lifetime import checked, lifetime
 from langchain_cluster.cache.stats import CacheStats
+from langchain_cluster.cache.tracking import Tracking
 from langchain_cluster.errors import CacheUnavailable, ConfigError
 from langchain_cluster.extras import need
 from langchain_cluster.guard.breaker import CircuitBreaker, Permit
@@ -251,6 +252,32 @@ class RedisCache:
         return CacheStats(
             self._hits, self._misses, self._sets, entries=entries, bytes=size, errors=self._errors
         )
+
+    def peek(self, key: str) -> bytes | None:
+        """As `get`, without counting; None too when it cannot be asked."""
+        try:
+            return self._ask(_get, self._key(key))  # type: ignore[no-any-return]
+        except CacheUnavailable:
+            return None
+
+    def listen(
+        self,
+        *,
+        changed: Callable[[list[str] | None], None],
+        ready: Callable[[], None],
+        lost: Callable[[], None],
+    ) -> Tracking:
+        """Be told of every key of ours that changes in the server, on a thread, until its `close`.
+
+        Args:
+            changed: told the keys, or None for all of them. ready, lost: when it is listened to, or no more.
+        """
+
+        def told(keys: list[bytes] | None) -> None:
+            changed(None if keys is None else [self._text(key) for key in keys])
+
+        prefix = self.prefix.encode("utf-8", "surrogatepass")
+        return Tracking(self.clients, prefix, changed=told, ready=ready, lost=lost)
 
     def close(self) -> None:
         """Close all connections; whoever asks again opens new ones."""
