@@ -9,6 +9,7 @@ llm.invoke("hello")
 from langchain_cluster.cluster import Cluster
 from langchain_cluster.discovery import StaticDiscovery
 from langchain_cluster.drive.breaker import CircuitBreaker
+from langchain_cluster.drive.deadline import deadline
 from langchain_cluster.embeddings import ClusteredEmbeddings
 from langchain_cluster.errors import (
     BudgetExceeded,
@@ -69,4 +70,5 @@ __all__ = [
     "StreamInterrupted",
     "Usage",
     "Verdict",
+    "deadline",
 ]

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Self
 from langchain_cluster.drive.background import Background
 from langchain_cluster.drive.blocking import BlockingDriver
 from langchain_cluster.drive.clock import SystemClock
+from langchain_cluster.drive.deadline import bounded
 from langchain_cluster.drive.follow import GRACE, Followers
 from langchain_cluster.drive.recall import Recalls
 from langchain_cluster.drive.tally import Tally
@@ -205,21 +206,33 @@ class Cluster:
         """Whether it takes no more calls."""
         return self._tally.closed
 
-    def _begin(self, policy: Policy) -> None:
-        """A call begins; the first one waits until somebody is there to be asked."""
+    def _begin(self, policy: Policy) -> float | None:
+        """A call begins; the first one waits until somebody is there to be asked.
+
+        Returns:
+            When it began, if it had to wait: that is a part of its time.
+        """
+        began = None
         if not self.running and not self.closed:
+            began = self.clock.now()
             self.start()
         if not self._followers.ready.is_set() and not len(self.pool):
+            began = self.clock.now() if began is None else began
             self._followers.ready.wait(policy.timeout)
         self._tally.enter()
+        return began
 
-    async def _abegin(self, policy: Policy) -> None:
+    async def _abegin(self, policy: Policy) -> float | None:
         """The asyncio twin of `_begin`."""
+        began = None
         if not self.running and not self.closed:
+            began = self.clock.now()
             await self.astart()
         if not self._followers.ready.is_set() and not len(self.pool):
+            began = self.clock.now() if began is None else began
             await asyncio.to_thread(self._followers.ready.wait, policy.timeout)
         self._tally.enter()
+        return began
 
     def complete(self, request: Request, policy: Policy, began: float | None = None) -> Answer:
         """Ask and wait for the whole answer.
@@ -227,7 +240,9 @@ class Cluster:
         Args:
             began: when the work began that this call is a part of, and whose time it shares.
         """
-        self._begin(policy)
+        policy = bounded(policy)
+        waited = self._begin(policy)
+        began = waited if began is None else began
         span = self.tracing.call(request, balancer=self.pool.balancer.name, streaming=False)
         ended: Answer | BaseException | None = None
         try:
@@ -243,7 +258,9 @@ class Cluster:
 
     async def acomplete(self, request: Request, policy: Policy, began: float | None = None) -> Answer:
         """The asyncio twin of `complete`."""
-        await self._abegin(policy)
+        policy = bounded(policy)
+        waited = await self._abegin(policy)
+        began = waited if began is None else began
         span = self.tracing.call(request, balancer=self.pool.balancer.name, streaming=False)
         ended: Answer | BaseException | None = None
         try:
@@ -259,11 +276,13 @@ class Cluster:
 
     def relay(self, request: Request, policy: Policy) -> Generator[Any, None, None]:
         """Ask for a stream: its chunks, then an `Answer` as the last item."""
-        self._begin(policy)
+        policy = bounded(policy)
+        began = self._begin(policy)
         span = self.tracing.call(request, balancer=self.pool.balancer.name, streaming=True)
         ended: Answer | BaseException | None = None
         try:
-            for item in self.blocking.stream(relay(request, self.context(policy)), span):
+            plan = relay(request, self.context(policy, began=began))
+            for item in self.blocking.stream(plan, span):
                 if type(item) is Answer:
                     ended = item
                 yield item
@@ -277,11 +296,13 @@ class Cluster:
 
     async def arelay(self, request: Request, policy: Policy) -> AsyncGenerator[Any, None]:
         """The asyncio twin of `relay`."""
-        await self._abegin(policy)
+        policy = bounded(policy)
+        began = await self._abegin(policy)
         span = self.tracing.call(request, balancer=self.pool.balancer.name, streaming=True)
         ended: Answer | BaseException | None = None
         try:
-            async with aclosing(self.tasks.stream(relay(request, self.context(policy)), span)) as items:
+            plan = relay(request, self.context(policy, began=began))
+            async with aclosing(self.tasks.stream(plan, span)) as items:
                 async for item in items:
                     if type(item) is Answer:
                         ended = item

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
+from tenacity.stop import stop_after_attempt, stop_after_delay, stop_base, stop_before_delay
 from tenacity.wait import (
     wait_base,
     wait_exponential,
@@ -83,14 +84,53 @@ class Uniform(Strict):
 Wait = Annotated[RandomExponential | Exponential | Fixed | Uniform, Field(discriminator="kind")]
 
 
+class AfterAttempt(Strict):
+    """No more after so many tries."""
+
+    kind: Literal["after_attempt"] = "after_attempt"
+    attempts: int = Field(ge=1, strict=True)
+
+    def strategy(self) -> stop_base:
+        """The tenacity strategy."""
+        return stop_after_attempt(self.attempts)
+
+
+class AfterDelay(Strict):
+    """No more once the call has taken so long."""
+
+    kind: Literal["after_delay"] = "after_delay"
+    seconds: Seconds
+
+    def strategy(self) -> stop_base:
+        """The tenacity strategy."""
+        return stop_after_delay(self.seconds)
+
+
+class BeforeDelay(Strict):
+    """No more when the wait for it would end later than so long after the call began."""
+
+    kind: Literal["before_delay"] = "before_delay"
+    seconds: Seconds
+
+    def strategy(self) -> stop_base:
+        """The tenacity strategy."""
+        return stop_before_delay(self.seconds)
+
+
+Stop = Annotated[AfterAttempt | AfterDelay | BeforeDelay, Field(discriminator="kind")]
+
+
 class PolicyConfig(Policy):
     """What one call may cost in tries and time; durations in seconds or as "15s", null switches off."""
 
     wait: Wait | None = Field(default_factory=RandomExponential)  # type: ignore[assignment]  # data, not a callable
+    stop: Stop | None = None  # type: ignore[assignment]
 
     def policy(self) -> Policy:
         """The policy itself. No wait at all for `wait: null`."""
-        given = {name: getattr(self, name) for name in self.model_fields_set - {"wait"}}
+        given = {name: getattr(self, name) for name in self.model_fields_set - {"wait", "stop"}}
+        if self.stop is not None:
+            given["stop"] = self.stop.strategy()
         if "wait" in self.model_fields_set:
             given["wait"] = wait_none() if self.wait is None else self.wait.strategy()
         return Policy(**given)

@@ -9,6 +9,7 @@ from threading import Lock
 from typing import Any, TypeVar
 
 from langchain_cluster.drive import shelf
+from langchain_cluster.drive.deadline import Within
 from langchain_cluster.drive.limits import first_token_by, next_chunk_by, too_late
 from langchain_cluster.drive.race import BegunJob
 from langchain_cluster.drive.recall import Recalled, Recalls, moved
@@ -152,7 +153,7 @@ class BlockingDriver:
         started = self.clock.now()
         outcome: Outcome | None = None
         try:
-            with span or nullcontext():
+            with Within(self.clock.now, attempt.limits.until), span or nullcontext():
                 if attempt.inline:
                     outcome = self.caller.call(attempt, headers)
                 else:
@@ -180,7 +181,7 @@ class BlockingDriver:
         chunks: Pump | InPlace | None = None
         read: list[Any] = []
         try:
-            with span or nullcontext():
+            with Within(self.clock.now, attempt.limits.until), span or nullcontext():
                 if attempt.inline:
                     chunks = InPlace(stream.chunks())
                 else:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from langchain_cluster.drive import shelf
+from langchain_cluster.drive.deadline import Within
 from langchain_cluster.drive.limits import first_token_by, next_chunk_by, too_late
 from langchain_cluster.drive.race import BegunTask
 from langchain_cluster.drive.recall import Recalls, TaskRecall, moved
@@ -165,7 +166,7 @@ class TaskDriver:
         recall = TaskRecall()
         self.recalls.hold(attempt, started, recall)
         try:
-            with span or nullcontext():
+            with Within(self.clock.now, attempt.limits.until), span or nullcontext():
                 if attempt.limits.until is None:
                     outcome = await self.caller.acall(attempt, headers)
                 else:
@@ -197,7 +198,7 @@ class TaskDriver:
         recall = TaskRecall()
         self.recalls.hold(attempt, started, recall)
         try:
-            with span or nullcontext():
+            with Within(self.clock.now, attempt.limits.until), span or nullcontext():
                 async with self.clock.timeout_at(until):
                     while True:
                         chunk = await anext(chunks)

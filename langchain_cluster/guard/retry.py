@@ -1,4 +1,4 @@
-"""How long before the same endpoint is asked again: tenacity's wait strategies, fed with our facts."""
+"""When to ask again, and when no more: tenacity's wait and stop strategies, fed with our facts."""
 
 from __future__ import annotations
 
@@ -45,3 +45,19 @@ def pause(
     """Seconds to wait before attempt `attempt + 1`, by a tenacity strategy; never negative."""
     state = _State(attempt, _Future(error), elapsed)
     return max(0.0, float(wait(cast(RetryCallState, state))))
+
+
+def stops(
+    stop: Callable[[RetryCallState], bool],
+    *,
+    attempt: int,
+    error: BaseException | None,
+    elapsed: float,
+    upcoming: float = 0.0,
+) -> bool:
+    """Whether there is to be no attempt after number `attempt`, by a tenacity strategy.
+
+    `upcoming`: seconds that would be waited before it.
+    """
+    state = _State(attempt, _Future(error), elapsed, upcoming_sleep=upcoming)
+    return bool(stop(cast(RetryCallState, state)))

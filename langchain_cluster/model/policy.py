@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
+from tenacity.stop import stop_base
 from tenacity.wait import wait_base, wait_random_exponential
 
 from langchain_cluster.model.strict import Seconds, Strict
@@ -134,6 +135,7 @@ class Policy(Strict):
         idle_timeout: time between two chunks of a stream.
         wait: a tenacity wait strategy: how long before the same endpoint is asked again. Another
             endpoint is asked at once.
+        stop: a tenacity stop strategy: when no further attempt is made, besides `attempts`.
         retry_budget: retries allowed per call, on average, over ten seconds (plus 3 a second): 0.2
             means one in five. None: no bound. Finagle's and tower's rule.
         hedge: when a second attempt begins beside a slow first one: a `HedgePolicy`, or its `after`
@@ -154,6 +156,7 @@ class Policy(Strict):
     wait: wait_base | Callable[[Any], float] = Field(
         default_factory=lambda: wait_random_exponential(0.25, 10.0)
     )
+    stop: stop_base | Callable[[Any], bool] | None = None
     retry_budget: float | None = Field(0.2, ge=0)
     hedge: HedgePolicy | None = None
     recover: Literal["fail", "resume", "buffer"] = "fail"

@@ -31,6 +31,21 @@ def _seconds(given: Any) -> Any:
     return given
 
 
+def seconds_of(given: Any, key: str) -> float:
+    """A length of time somebody wrote: seconds > 0, or '250ms', '15s', '2m', '1h'.
+
+    Raises:
+        ConfigError: it is none.
+    """
+    try:
+        seconds = _seconds(given)
+    except ValueError as error:
+        raise ConfigError(str(error), key=key) from None
+    if not isinstance(seconds, int | float) or not 0 < seconds < math.inf:
+        raise ConfigError(f"{given!r} is not a length of time > 0", key=key)
+    return float(seconds)
+
+
 _WRITTEN = {
     "anyOf": [
         {"type": "number", "exclusiveMinimum": 0},

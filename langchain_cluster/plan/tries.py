@@ -10,7 +10,7 @@ from langchain_cluster.errors import (
     NoEndpointAvailable,
     StreamInterrupted,
 )
-from langchain_cluster.guard.retry import pause
+from langchain_cluster.guard.retry import pause, stops
 from langchain_cluster.model.call import Answer, Attempt, AttemptReport, Limits, Outcome, Request, Verdict
 from langchain_cluster.model.events import AttemptEnded
 from langchain_cluster.plan.context import Context
@@ -99,7 +99,8 @@ class Tries:
             )
             wait = again if wait is None else min(wait, again)
         deadline = self.deadline
-        if wait is None or (deadline is not None and now + wait >= deadline):
+        late = wait is None or (deadline is not None and now + wait >= deadline)
+        if wait is None or late or (last is not None and self.stops(now, wait)):
             raise self.gave_up(nobody) if last else nobody
         self.tried.clear()
         yield from Sleep(wait)
@@ -139,15 +140,28 @@ class Tries:
         self.check_deadline(now)
         if self.made >= self.cx.policy.attempts:
             raise self.gave_up()
+        if self.stops(now):
+            raise self.gave_up(note="no further attempt: the policy's stop strategy says so")
         if self.cx.budget is not None and not self.cx.budget.withdraw(now):
             raise self.gave_up(note="no further attempt: the retry budget of the cluster is spent")
         yield from ()
+
+    def stops(self, now: float, upcoming: float = 0.0) -> bool:
+        """Whether the policy's own strategy wants no further attempt, `upcoming` seconds from now."""
+        stop = self.cx.policy.stop
+        return stop is not None and stops(
+            stop,
+            attempt=max(1, self.made),
+            error=self.reports[-1].error if self.reports else None,
+            elapsed=now - self.started,
+            upcoming=upcoming,
+        )
 
     def may_try_again(self) -> bool:
         """Whether the policy and the budget allow one attempt more; it is paid for if so."""
         now = self.cx.now()
         self.check_deadline(now)
-        if self.made >= self.cx.policy.attempts:
+        if self.made >= self.cx.policy.attempts or self.stops(now):
             return False
         return self.cx.budget is None or self.cx.budget.withdraw(now)
 

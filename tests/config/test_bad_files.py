@@ -112,6 +112,9 @@ BAD_KEYS = [
         "policy.cache",
         ["expected one of true, false, refresh", "mean 'refresh'?"],
     ),
+    (ONE + "policy: {stop: {kind: after_atempt}}", "policy.stop.kind", ["did you mean 'after_attempt'?"]),
+    (ONE + "policy: {stop: {kind: after_attempt}}", "policy.stop.attempts", ["is missing"]),
+    (ONE + "policy: {stop: {kind: after_delay, seconds: -1}}", "policy.stop.seconds", ["-1"]),
     (ONE + "policy: {wait: 3}", "policy.wait", ["is not a mapping"]),
     (
         ONE + "policy: {wait: {kind: fxed}}",

@@ -2,7 +2,16 @@ from importlib.metadata import EntryPoint
 from typing import Any
 
 import pytest
-from tenacity import wait_exponential, wait_fixed, wait_none, wait_random, wait_random_exponential
+from tenacity import (
+    stop_after_attempt,
+    stop_after_delay,
+    stop_before_delay,
+    wait_exponential,
+    wait_fixed,
+    wait_none,
+    wait_random,
+    wait_random_exponential,
+)
 
 from langchain_cluster import kinds
 from langchain_cluster.balancer import PeakEwma, RoundRobin
@@ -252,3 +261,22 @@ def test_a_providers_own_complaint_is_one_line(monkeypatch: pytest.MonkeyPatch) 
     assert str(refused(model="groq:m")).startswith(
         "endpoints.0.model: the model cannot be made: No groq here."
     )
+
+
+@pytest.mark.parametrize(
+    ("written", "strategy"),
+    [
+        ({"kind": "after_attempt", "attempts": 2}, stop_after_attempt(2)),
+        ({"kind": "after_delay", "seconds": "5s"}, stop_after_delay(5.0)),
+        ({"kind": "before_delay", "seconds": 1.5}, stop_before_delay(1.5)),
+    ],
+)
+def test_a_stop_becomes_a_tenacity_strategy(written: Any, strategy: Any) -> None:
+    stop = arguments(policy={"stop": written})["policy"].stop
+    assert type(stop) is type(strategy)
+    assert vars(stop) == vars(strategy)
+
+
+def test_without_a_stop_only_attempts_and_time_end_the_tries() -> None:
+    assert arguments(policy={"attempts": 2})["policy"].stop is None
+    assert arguments(policy={"stop": None})["policy"].stop is None

@@ -10,6 +10,7 @@ import tenacity
 from hypothesis import given
 from hypothesis import strategies as st
 from tenacity import RetryCallState
+from tenacity.stop import stop_after_attempt, stop_after_delay, stop_before_delay
 from tenacity.wait import (
     wait_chain,
     wait_combine,
@@ -22,7 +23,7 @@ from tenacity.wait import (
     wait_random_exponential,
 )
 
-from langchain_cluster.guard.retry import pause
+from langchain_cluster.guard.retry import pause, stops
 
 
 def pauses(wait: Callable[[RetryCallState], float], attempts: int = 5) -> list[float]:
@@ -106,3 +107,23 @@ def test_the_result_of_the_last_attempt_is_its_error() -> None:
 
 def test_a_negative_wait_is_no_wait() -> None:
     assert pause(lambda state: -5.0, attempt=1, error=None, elapsed=0.0) == 0.0
+
+
+@pytest.mark.parametrize(
+    ("stop", "attempt", "elapsed", "upcoming", "ends"),
+    [
+        (stop_after_attempt(3), 2, 0.0, 0.0, False),
+        (stop_after_attempt(3), 3, 0.0, 0.0, True),
+        (stop_after_delay(5), 1, 4.9, 0.0, False),
+        (stop_after_delay(5), 1, 5.0, 0.0, True),
+        (stop_before_delay(5), 1, 4.0, 0.9, False),
+        (stop_before_delay(5), 1, 4.0, 1.0, True),
+        (stop_after_attempt(9) | stop_after_delay(5), 1, 6.0, 0.0, True),
+        (lambda state: isinstance(state.outcome.exception(), TimeoutError), 1, 0.0, 0.0, True),
+    ],
+)
+def test_a_stop_strategy_is_told_our_facts(
+    stop: Any, attempt: int, elapsed: float, upcoming: float, ends: bool
+) -> None:
+    told = stops(stop, attempt=attempt, error=TimeoutError(), elapsed=elapsed, upcoming=upcoming)
+    assert told is ends

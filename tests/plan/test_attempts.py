@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tenacity.stop import stop_after_attempt, stop_after_delay, stop_before_delay
 from tenacity.wait import wait_exponential
 
 from langchain_cluster.errors import (
@@ -870,3 +871,31 @@ def test_any_sequence_of_verdicts_ends_once_and_holds_nothing(
     assert world.ended.attempts <= attempts
     if world.ended.error not in (None, "abandoned"):
         assert world.ended.attempts == len(world.reports)
+
+
+# -- stop ------------------------------------------------------------------------------------------
+
+
+def test_a_stop_strategy_ends_the_tries_before_the_attempts_are_spent() -> None:
+    world = World("a", "b", "c", attempts=9, stop=stop_after_attempt(2))
+    call = world.ask()
+    call.send(failed())
+    error = call.raises(ClusterExhausted, failed())
+    assert len(error.attempts) == 2
+    assert error.__notes__ == ["no further attempt: the policy's stop strategy says so"]
+
+
+def test_a_stop_strategy_sees_how_long_the_call_has_taken() -> None:
+    world = World("a", "b", "c", attempts=9, stop=stop_after_delay(2.0))
+    call = world.ask()
+    world.clock.advance(1.0)
+    call.send(failed())
+    assert call.endpoint == "b"
+    world.clock.advance(1.0)
+    call.raises(ClusterExhausted, failed())
+
+
+def test_a_wait_that_would_end_too_late_is_not_begun() -> None:
+    world = World("a", attempts=9, wait=lambda state: 3.0, stop=stop_before_delay(2.0))
+    error = world.ask().raises(ConnectionError, failed())
+    assert any("no further attempt" in note for note in error.__notes__)
