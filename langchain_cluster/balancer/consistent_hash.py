@@ -77,6 +77,8 @@ class ConsistentHash:
         slots, fits, spill, bound = ring.slots, ring.fits, ring.spill, self.bound
         key_of, two = self._key_of, self._two.prepare(candidates, rng)
 
+        peers, part = ring.peers(), ring.part(bound)
+
         def choose(request: Request, now: float) -> Any:
             key = key_of(request)
             if key is None:
@@ -86,7 +88,17 @@ class ConsistentHash:
             except (AttributeError, UnicodeEncodeError):  # no text, or half of a surrogate pair
                 bits = digest(_text(key))
             home = slots[bits >> 48]
-            return home if not home.in_flight or fits(home, bound) else spill(bits, bound, rng)
+            busy = home.in_flight
+            if not busy:
+                return home
+            # As `fits`, in place: all but a few homes do.
+            if (
+                peers is not None
+                and home.peers is peers
+                and busy * part < home.weight * (peers.in_flight + 1)
+            ):
+                return home
+            return home if fits(home, bound) else spill(bits, bound, rng)
 
         return ring, choose
 

@@ -12,7 +12,7 @@ from math import exp, inf
 from random import Random
 from typing import Any
 
-from langchain_cluster.balancer.tables import Choose, Tables, hands
+from langchain_cluster.balancer.tables import Choose, Tables, even, hands
 from langchain_cluster.balancer.two import FEW, two_of
 from langchain_cluster.errors import ConfigError
 from langchain_cluster.model.call import Request
@@ -54,28 +54,44 @@ class PeakEwma:
 
         decay = self.decay
 
-        def choose(request: Request, now: float) -> Any:
+        def faded(one: Any, other: Any, mine: float, theirs: float, now: float) -> Any:
+            measured, theirs_measured = one.ewma_at, other.ewma_at
+            if measured > now or theirs_measured > now:
+                return cheapest((one, other), now)
+            try:  # how long ago now is cancels out
+                mine *= exp((measured - theirs_measured) / decay)
+            except OverflowError:  # theirs is so old that it has faded away
+                return other
+            return other if theirs < mine else one
+
+        # As `cost`. Who is the dearer, and was measured later, is the dearer however fast that fades.
+        def alike(request: Request, now: float) -> Any:
+            hand = one, other = deal()
+            mine = one.ewma_seconds * (one.in_flight + 1)
+            theirs = other.ewma_seconds * (other.in_flight + 1)
+            if not mine or not theirs:
+                return cheapest(hand, now)
+            if theirs < mine:
+                if one.ewma_at >= other.ewma_at:
+                    return other
+            elif one.ewma_at <= other.ewma_at:
+                return one
+            return faded(one, other, mine, theirs, now)
+
+        def weighted(request: Request, now: float) -> Any:
             hand = one, other = deal()
             mine = one.ewma_seconds * (one.in_flight + 1) / one.weight
             theirs = other.ewma_seconds * (other.in_flight + 1) / other.weight
-            if mine and theirs:
-                # As `cost`, where how long ago now is cancels out: who is the dearer and was measured
-                # later is the dearer however fast that fades.
-                measured, theirs_measured = one.ewma_at, other.ewma_at
-                if theirs < mine:
-                    if measured >= theirs_measured:
-                        return other
-                elif measured <= theirs_measured:
-                    return one
-                if measured <= now and theirs_measured <= now:
-                    try:
-                        mine *= exp((measured - theirs_measured) / decay)
-                    except OverflowError:  # theirs is so old that it has faded away
-                        return other
-                    return other if theirs < mine else one
-            return cheapest(hand, now)
+            if not mine or not theirs:
+                return cheapest(hand, now)
+            if theirs < mine:
+                if one.ewma_at >= other.ewma_at:
+                    return other
+            elif one.ewma_at <= other.ewma_at:
+                return one
+            return faded(one, other, mine, theirs, now)
 
-        return choose
+        return alike if even(candidates) else weighted
 
     def _cheapest(self, hand: Sequence[Any], now: float) -> Any:
         best, *others = hand

@@ -91,6 +91,8 @@ class PrefixAffinity:
         slots, fits, spill, bound, penalty = ring.slots, ring.fits, ring.spill, self.bound, self.penalty
         two, characters = self._two.prepare(candidates, rng), self._characters
 
+        peers, part = ring.peers(), ring.part(bound)
+
         def choose(request: Request, now: float) -> Any:
             prefix = request.prefix
             if not prefix:
@@ -103,8 +105,12 @@ class PrefixAffinity:
             except (TypeError, AttributeError, UnicodeEncodeError):  # no text, or half a surrogate pair
                 bits = self._digest(prefix, request.model)
             home, second = slots[bits >> 48], slots[bits >> 32 & 0xFFFF]
-            if home.in_flight and not fits(home, bound):
-                return spill(bits, bound, rng)
+            busy = home.in_flight
+            if busy:  # as `fits`, in place: all but a few homes do
+                fit = peers is not None and home.peers is peers
+                fit = fit and busy * part < home.weight * (peers.in_flight + 1)
+                if not fit and not fits(home, bound):
+                    return spill(bits, bound, rng)
             slow = home.ewma_seconds > penalty * second.ewma_seconds and self._too_slow(home, second, now)
             return second if slow and fits(second, bound) else home
 

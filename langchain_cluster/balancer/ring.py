@@ -16,8 +16,9 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Collection, Iterator, Sequence
 from functools import lru_cache
+from itertools import repeat
 from math import ceil, log2
-from operator import attrgetter
+from operator import attrgetter, mul
 from random import Random
 from struct import Struct
 from typing import Any
@@ -74,13 +75,12 @@ class Ring:
             owners |= dict.fromkeys(self._points(member), member)
         self._places = sorted(owners)
         self._order = list(map(owners.__getitem__, self._places))
-        self.slots: list[Any] = []
-        before = -1
-        for slot, owner in zip([int(place * SLOTS) for place in self._places], self._order, strict=True):
-            if slot != before:  # the slots that begin after the last place and not after this one
-                self.slots += [owner] * (slot - before)
-                before = slot
-        self.slots += [self._order[0]] * (SLOTS - 1 - before)
+        # The first place in each slot; it is the owner's of all before it that have none of their own.
+        inside = map(int, map(mul, reversed(self._places), repeat(float(SLOTS))))
+        first = dict(zip(inside, reversed(self._order), strict=True)).get
+        owner = self._order[0]
+        self.slots = [owner := first(slot, owner) for slot in range(SLOTS - 1, -1, -1)]
+        self.slots.reverse()
 
     def _count(self, members: Sequence[Any]) -> None:
         self.candidates, self.members = members, frozenset(members)
@@ -153,21 +153,25 @@ class Ring:
         busy = member.in_flight
         if not busy:
             return True
-        if among is None and (peers := self._peers()) is not None:
+        if among is None and (peers := self.peers()) is not None:
             needed = busy * self._weight / (bound * member.weight) * EXACT  # busy + 1 <= ceil(x): busy < x
             return bool(peers.in_flight + 1 > needed) or bool(peers.recounted() + 1 > needed)
         calls, weight = self._sums(among)
         return bool(busy * weight / (bound * member.weight) * EXACT < calls)
 
-    def _peers(self) -> Any:
+    def peers(self) -> Any:
         """Who keeps count of the candidates' calls; None: nobody does."""
         peers = getattr(self.candidates[0], "peers", None)
         return peers if peers is not None and peers.members is self.candidates else None
 
+    def part(self, bound: float) -> float:
+        """For whom one more call fits, its calls per weight times this are fewer than all and that one."""
+        return float(self._weight / bound * EXACT)
+
     def _sums(self, among: Collection[Any] | None) -> tuple[int, float]:
         """The calls in flight on all (those `among`) and one more, and what they weigh together."""
         if among is None:
-            peers = self._peers()
+            peers = self.peers()
             calls = sum(map(_in_flight, self.candidates)) if peers is None else peers.in_flight
             return calls + 1, self._weight
         return sum(map(_in_flight, among)) + 1, sum(member.weight for member in among)

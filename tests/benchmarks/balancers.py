@@ -2,11 +2,13 @@
 
     python tests/benchmarks/balancers.py [--json] [--in-flight 5]
 
-Measured is `balancer.pick` on a snapshot's candidates, the best of several rounds in one process. Beside
-it: an empty function called with the same arguments (the floor of this machine), the same in Go (the
-projects this library follows measured theirs once, at one size, on another machine), a naive scan for the
-least busy, and uhashring where it is installed. With `--in-flight` every endpoint has so many calls,
-which is when a bounded hash has to count them.
+Measured is what the pool does to pick: the function its balancer has prepared for the snapshot, the best
+of several rounds in one process. Beside it: an empty function called with the same arguments (the floor
+of this machine), the same in Go (the projects this library follows measured theirs once, at one size, on
+another machine), a naive scan for the least busy, and uhashring where it is installed. Then what stands
+around a pick: a whole `acquire` and `settle`, and what is done once for a thousand endpoints, when a
+roster comes in and when one of them goes and comes back. With `--in-flight` every endpoint has so many
+calls, which is when a bounded hash has to know how many all have.
 """
 
 from __future__ import annotations
@@ -17,110 +19,144 @@ sys.path[:] = [path for path in sys.path if not path.endswith("benchmarks")]  # 
 
 import argparse
 import json
+import time
 import timeit
 from collections.abc import Callable
-from functools import partial
 from importlib import import_module
 from importlib.util import find_spec
-from random import Random
 from typing import Any
 
-from langchain_cluster import Endpoint, Pool, Request
+from langchain_cluster import Endpoint, Outcome, Pool, Request
 from langchain_cluster.balancer.registry import BALANCERS
 from langchain_cluster.testing import FakeClock
 
 SIZES = (10, 100, 1000)
 GO = {"round_robin": 25, "least_connections": 82, "consistent_hash": 165, "adaptive": 183}
 PREFIX = "You are a careful assistant that answers in one sentence. " * 20
+REQUESTS = [Request(key=f"session-{i}", prefix=f"{i} {PREFIX}") for i in range(32)]
+
+Row = dict[str, float | None]
 
 
-class Nothing:
-    name = "empty call"
-
-    def pick(self, candidates: Any, request: Any, now: float, rng: Random) -> Any:
-        return None
-
-
-class Scan:
-    name = "naive scan"
-
-    def pick(self, candidates: Any, request: Any, now: float, rng: Random) -> Any:
-        return min(candidates, key=lambda member: member.in_flight / member.weight)
-
-
-class Uhashring:
-    name = "uhashring"
-
-    def __init__(self, candidates: Any) -> None:
-        self.ring = import_module("uhashring").HashRing([member.endpoint.id for member in candidates])
-
-    def pick(self, candidates: Any, request: Any, now: float, rng: Random) -> Any:
-        return self.ring.get_node(request.key)
-
-
-def made(name: str, candidates: Any) -> Any:
-    return BALANCERS[name]()
-
-
-def members(n: int, in_flight: int) -> Any:
-    pool = Pool([Endpoint(f"e{i}") for i in range(n)], clock=FakeClock(), seed=1)
+def pool_of(n: int, balancer: str, in_flight: int) -> Pool:
+    """Endpoints that answered at different times, with so many calls in flight each."""
+    pool = Pool([Endpoint(f"e{i}") for i in range(n)], balancer=balancer, clock=FakeClock(1000.5), seed=1)
     for i, member in enumerate(pool):
         member.in_flight = in_flight
-        member.ewma_seconds, member.ewma_at = 0.2 + i % 7 / 10, 999.0
-    return pool.snapshot.ready
+        member.peers.in_flight += in_flight
+        member.ewma_seconds, member.ewma_at = 0.2 + i % 7 / 10, 999.0 + i % 13 / 100
+    return pool
 
 
-def subjects(with_uhashring: bool) -> dict[str, Callable[[Any], Any]]:
-    found: dict[str, Callable[[Any], Any]] = {"empty call": lambda _: Nothing()}
+def empty(request: Request, now: float) -> None:
+    return None
+
+
+def scanning(pool: Pool) -> Callable[[Request, float], Any]:
+    members = pool.snapshot.ready
+
+    def scan(request: Request, now: float) -> Any:
+        return min(members, key=lambda member: member.in_flight / member.weight)
+
+    return scan
+
+
+def uhashring(pool: Pool) -> Callable[[Request, float], Any]:
+    ring = import_module("uhashring").HashRing([member.endpoint.id for member in pool])
+
+    def node(request: Request, now: float) -> Any:
+        return ring.get_node(request.key)
+
+    return node
+
+
+def nanoseconds(statement: str, names: dict[str, Any], rounds: int, seconds: float) -> float:
+    """Of `statement`, where `r_` is another request each time; the best of several rounds."""
+    lines = [statement.replace("r_", f"r{i}") for i in range(len(REQUESTS))]
+    names |= {f"r{i}": request for i, request in enumerate(REQUESTS)}
+    timer = timeit.Timer("\n".join(lines), globals=names)
+    timer.timeit(40)  # what is worked out once is
+    number = max(1, int(seconds / (timer.timeit(3) / 3)))
+    return round(min(timer.repeat(rounds, number)) / number / len(REQUESTS) * 1e9, 1)
+
+
+def picks(rounds: int, seconds: float, in_flight: int) -> dict[str, Row]:
+    def measured(choose: Callable[..., Any]) -> float:
+        return nanoseconds("choose(r_, 1000.5)", {"choose": choose}, rounds, seconds)
+
+    table: dict[str, Row] = {"empty call": {str(n): measured(empty) for n in SIZES}}
     for name in BALANCERS:
-        found[name] = partial(made, name)
-    found["naive scan"] = lambda _: Scan()
-    if with_uhashring:
-        found["uhashring"] = Uhashring
-    return found
+        row = table[name] = {}
+        for n in SIZES:
+            snapshot = pool_of(n, name, in_flight).snapshot
+            if snapshot.turn is not None:
+                row[str(n)] = nanoseconds("snapshot.turn()", {"snapshot": snapshot}, rounds, seconds)
+            else:
+                assert snapshot.choose is not None
+                row[str(n)] = measured(snapshot.choose)
+    others = {"naive scan": scanning}
+    if find_spec("uhashring") is None:
+        print("uhashring is not installed: left out", file=sys.stderr)
+    else:
+        others["uhashring"] = uhashring
+    for name, make in others.items():
+        table[name] = {str(n): measured(make(pool_of(n, "round_robin", in_flight))) for n in SIZES}
+    for name, row in table.items():
+        row["go"] = GO.get(name)
+    return table
 
 
-def nanoseconds(balancer: Any, candidates: Any, rounds: int, seconds: float) -> float:
-    """The best of several rounds that ask for changing keys and prefixes."""
-    requests = [Request(key=f"session-{i}", prefix=f"{i} {PREFIX}") for i in range(32)]
-    statement = "\n".join(f"pick(c, r{i}, 1000.5, rng)" for i in range(len(requests)))
-    names: dict[str, Any] = {f"r{i}": request for i, request in enumerate(requests)}
-    names |= {"pick": balancer.pick, "c": candidates, "rng": Random(7)}
-    timer = timeit.Timer(
-        statement, globals=names | {"pick": balancer.pick, "c": candidates, "rng": Random(7)}
-    )
-    timer.timeit(2)  # tables are made
-    once = timer.timeit(1) or 1e-6
-    number = max(1, int(seconds / once))
-    return min(timer.repeat(rounds, number)) / number / len(requests) * 1e9
+def leases(rounds: int, seconds: float, in_flight: int) -> Row:
+    """`acquire` and `settle` under the default balancer."""
+    row: Row = {}
+    for n in SIZES:
+        pool = pool_of(n, "peak_ewma", in_flight)
+        names = {"acquire": pool.acquire, "answer": Outcome.ok(seconds=0.2)}
+        row[str(n)] = nanoseconds("acquire(r_).settle(answer)", names, rounds, seconds)
+    return row
+
+
+def snapshots(n: int = 1000) -> dict[str, dict[str, float]]:
+    """Milliseconds per balancer: until a roster of `n` is published, and until one that left is back."""
+    table = {}
+    for name in BALANCERS:
+        rosters, turns = [], []
+        for run in range(3):
+            pool = Pool(balancer=name, clock=FakeClock(), seed=1)
+            endpoints = [Endpoint(f"{name}-{run}-{i}") for i in range(n)]
+            begun = time.perf_counter()
+            pool.replace(endpoints)
+            rosters.append(time.perf_counter() - begun)
+            for endpoint in endpoints[:5]:
+                begun = time.perf_counter()
+                pool.drain(endpoint.id)
+                turns.append(time.perf_counter() - begun)
+                pool.undrain(endpoint.id)
+        table[name] = {"roster": round(min(rosters) * 1e3, 1), "one leaves": round(min(turns) * 1e3, 1)}
+    return table
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.add_argument("--rounds", type=int, default=9, help="rounds per figure")
-    parser.add_argument("--seconds", type=float, default=0.05, help="seconds per round")
+    parser.add_argument("--seconds", type=float, default=0.03, help="seconds per round")
     parser.add_argument("--in-flight", type=int, default=0, help="calls in flight on every endpoint")
     args = parser.parse_args()
-    if find_spec("uhashring") is None:
-        print("uhashring is not installed: left out", file=sys.stderr)
-        kinds = subjects(False)
-    else:
-        kinds = subjects(True)
-    table: dict[str, dict[str, float | None]] = {}
-    for name, make in kinds.items():
-        row: dict[str, float | None] = {}
-        for n in SIZES:
-            candidates = members(n, args.in_flight)
-            row[str(n)] = round(nanoseconds(make(candidates), candidates, args.rounds, args.seconds), 1)
-        table[name] = row | {"go": GO.get(name)}
+    snapshot = snapshots()  # before anything is known of its endpoints
+    table = picks(args.rounds, args.seconds, args.in_flight)
+    whole = leases(args.rounds, args.seconds, args.in_flight)
     if args.json:
-        print(json.dumps({"unit": "ns per pick", "in_flight": args.in_flight, "balancers": table}, indent=2))
+        found = {"picks_ns": table, "acquire_and_settle_ns": whole, "snapshot_of_1000_ms": snapshot}
+        print(json.dumps({"in_flight": args.in_flight} | found, indent=2))
         return
-    print(f"{'ns per pick':<20}" + "".join(f"{n:>10}" for n in SIZES) + f"{'in Go':>10}")
-    for name, row in table.items():
-        figures = "".join(f"{row[str(n)]:>10.0f}" for n in SIZES)
-        print(f"{name:<20}{figures}{row['go'] or '':>10}")
+    print(f"{'ns per pick':<24}" + "".join(f"{n:>9}" for n in SIZES) + f"{'in Go':>9}")
+    for name, row in [*table.items(), ("acquire and settle", whole)]:
+        figures = "".join(f"{row[str(n)]:>9.0f}" for n in SIZES)
+        print(f"{name:<24}{figures}{row.get('go') or '':>9}")
+    print(f"\n{'snapshot of 1000, ms':<24}{'roster':>9}{'one leaves':>12}")
+    for name, times in snapshot.items():
+        print(f"{name:<24}{times['roster']:>9.1f}{times['one leaves']:>12.1f}")
 
 
 if __name__ == "__main__":
