@@ -163,8 +163,8 @@ def test_a_server_that_only_hangs_is_noticed_too(server: Valkey) -> None:
     a = Process(server).listening()
     a.cache.set("k", b"v")
     server.pause()
+    assert until(lambda: not a.coherence.listening)
     assert until(lambda: len(a.near) == 0)
-    assert not a.coherence.listening
     server.resume()
     assert until(lambda: a.coherence.listening)
     a.cache.close()

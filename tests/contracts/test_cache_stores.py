@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from langchain_cluster.cache import LayeredCache, MemoryCache, RedisCache
+from langchain_cluster.cache import LayeredCache, MemoryCache, RedisCache, ShardedCache
 from langchain_cluster.cache.order import ORDERS
 from langchain_cluster.testing import FakeClock
 from langchain_cluster.testing.contracts import CacheStoreContract
@@ -60,3 +60,16 @@ class TestLayeredCacheOverRedis(CacheStoreContract):
         store = LayeredCache([MemoryCache(), redis_cache(valkey_url)])
         yield store
         store.close()
+
+
+class TestShardedCache(CacheStoreContract):
+    @pytest.fixture(params=["shards", "rule"])
+    def store(self, request: pytest.FixtureRequest) -> ShardedCache:
+        self.clock = FakeClock(0.0)
+        one, other = MemoryCache(clock=self.clock.now), MemoryCache(clock=self.clock.now)
+        if request.param == "shards":
+            return ShardedCache([one, other])
+        return ShardedCache(local=one, remote=other, shard_key=lambda key: len(key) % 2)
+
+    def pass_time(self, store: Any, seconds: float) -> None:
+        self.clock.advance(seconds)

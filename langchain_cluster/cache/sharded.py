@@ -1,0 +1,228 @@
+"""One key, one store: which of several stores holds it?
+
+Either a rule of the caller's, `shard_key`, tells what stays here from what goes to a shared store, or several
+stores divide the keys among them by a hash ring (`balancer/ring.py`): one more or one less moves only the
+keys that are its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from math import inf
+from typing import Any
+
+from langchain_cluster.balancer.ring import Ring, digest
+from langchain_cluster.cache.layered import Ask, Asking, arun, run
+from langchain_cluster.cache.stats import CacheStats
+from langchain_cluster.errors import ConfigError
+from langchain_cluster.plan.effects import Found
+from langchain_cluster.ports import CacheStore
+
+VNODES = 160  # points of a shard on the ring: their parts differ by about a tenth
+
+
+@dataclass(frozen=True, slots=True)
+class _Name:
+    id: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Shard:
+    """A store as a ring sees it."""
+
+    endpoint: _Name
+    store: Any
+    weight: float = 1.0
+
+
+class ShardedCache:
+    """Stores that divide the keys among them.
+
+    Args:
+        shards: stores by a name that stays theirs, or a list of them, named by their places.
+        local, remote: instead of shards: where the keys stay, and go, that `shard_key` answers False, and
+            True, for.
+        shard_key: with shards: what of a key to go by (all of it); with `local` and `remote`: whether a key
+            goes to `remote`.
+
+    Raises:
+        ConfigError: neither shards nor `local`, `remote` and `shard_key`, or both; or one that is no store.
+    """
+
+    name = "sharded"
+
+    def __init__(
+        self,
+        shards: Mapping[str, CacheStore] | Iterable[CacheStore] | None = None,
+        *,
+        local: CacheStore | None = None,
+        remote: CacheStore | None = None,
+        shard_key: Callable[[str], Any] | None = None,
+    ) -> None:
+        self.shard_key = shard_key
+        self._ring: Ring | None = None
+        self._local, self._remote = local, remote
+        if shards is not None and local is None and remote is None:
+            named = shards.items() if isinstance(shards, Mapping) else enumerate(shards)
+            found = [_Shard(_Name(str(name)), store) for name, store in named]
+            if not found:
+                raise ConfigError("no shards: give at least one store", key="cache.shards")
+            self.stores: tuple[Any, ...] = tuple(shard.store for shard in found)
+            self._ring = Ring(found, VNODES)
+        elif shards is None and local is not None and remote is not None and shard_key is not None:
+            self.stores = (local, remote)
+        else:
+            raise ConfigError("give either shards, or local, remote and shard_key", key="cache")
+        for store in self.stores:
+            if not hasattr(store, "aget"):
+                raise ConfigError(f"{type(store).__name__} is no store", key="cache.shards")
+
+    @property
+    def longest(self) -> float:
+        """Seconds an operation may block at most: all stores may be asked, one after the other."""
+        return sum(float(s.longest) if "longest" in vars(type(s)) else inf for s in self.stores)
+
+    def store_of(self, key: str) -> Any:
+        """The store that holds a key."""
+        if self._ring is not None:
+            by = key if self.shard_key is None else str(self.shard_key(key))
+            return self._ring.home(digest(by)).store
+        assert self.shard_key is not None
+        return self._remote if self.shard_key(key) else self._local
+
+    # -- one key ------------------------------------------------------------------------------------
+
+    def get(self, key: str) -> bytes | None:
+        """The value, None if absent or expired."""
+        return self.store_of(key).get(key)  # type: ignore[no-any-return]
+
+    async def aget(self, key: str) -> bytes | None:
+        """See `get`."""
+        return await self.store_of(key).aget(key)  # type: ignore[no-any-return]
+
+    def set(self, key: str, value: bytes, ttl: float | None = None) -> None:
+        """Keep `value` for `ttl` seconds, > 0, its store's own if None."""
+        self.store_of(key).set(key, value, ttl)
+
+    async def aset(self, key: str, value: bytes, ttl: float | None = None) -> None:
+        """See `set`."""
+        await self.store_of(key).aset(key, value, ttl)
+
+    def delete(self, key: str) -> bool:
+        """Remove an entry; whether there was one."""
+        return bool(self.store_of(key).delete(key))
+
+    async def adelete(self, key: str) -> bool:
+        """See `delete`."""
+        return bool(await self.store_of(key).adelete(key))
+
+    def exists(self, key: str) -> bool:
+        """Whether there is a value; counts as no lookup."""
+        return bool(self.store_of(key).exists(key))
+
+    async def aexists(self, key: str) -> bool:
+        """See `exists`."""
+        return bool(await self.store_of(key).aexists(key))
+
+    def expire(self, key: str, ttl: float) -> bool:
+        """Let an entry live `ttl` seconds from now, > 0; False if there is none."""
+        return bool(self.store_of(key).expire(key, ttl))
+
+    async def aexpire(self, key: str, ttl: float) -> bool:
+        """See `expire`."""
+        return bool(await self.store_of(key).aexpire(key, ttl))
+
+    # -- many keys: each store is asked once ----------------------------------------------------------
+
+    def find(self, keys: Sequence[str]) -> Found | None:
+        """The first of `keys` that its store holds, and which store that is."""
+        return next((found for found in self.find_each(keys) if found is not None), None)
+
+    async def afind(self, keys: Sequence[str]) -> Found | None:
+        """See `find`."""
+        return next((found for found in await self.afind_each(keys) if found is not None), None)
+
+    def find_each(self, keys: Sequence[str]) -> list[Found | None]:
+        """What lies under each of `keys`, and in which store."""
+        return run(self._find_each(keys))
+
+    async def afind_each(self, keys: Sequence[str]) -> list[Found | None]:
+        """See `find_each`."""
+        return await arun(self._find_each(keys))
+
+    def mget(self, keys: Sequence[str]) -> list[bytes | None]:
+        """The values in the order of `keys`, None for each absent one."""
+        return [None if found is None else found.raw for found in self.find_each(keys)]
+
+    async def amget(self, keys: Sequence[str]) -> list[bytes | None]:
+        """See `mget`."""
+        return [None if found is None else found.raw for found in await self.afind_each(keys)]
+
+    def mset(self, items: Mapping[str, bytes], ttl: float | None = None) -> None:
+        """Keep all of `items`."""
+        run(self._mset(items, ttl))
+
+    async def amset(self, items: Mapping[str, bytes], ttl: float | None = None) -> None:
+        """See `mset`."""
+        await arun(self._mset(items, ttl))
+
+    def mdelete(self, keys: Sequence[str]) -> int:
+        """Remove entries; how many there were."""
+        return run(self._mdelete(keys))
+
+    async def amdelete(self, keys: Sequence[str]) -> int:
+        """See `mdelete`."""
+        return await arun(self._mdelete(keys))
+
+    def clear(self, pattern: str = "*") -> int:
+        """Remove the entries whose key matches a glob (`cache/glob.py`); how many there were."""
+        return sum(store.clear(pattern) for store in self.stores)
+
+    async def aclear(self, pattern: str = "*") -> int:
+        """See `clear`."""
+        return sum([await store.aclear(pattern) for store in self.stores])
+
+    def _divided(self, keys: Iterable[str]) -> list[tuple[Any, list[str]]]:
+        parts: dict[int, tuple[Any, list[str]]] = {}
+        for key in keys:
+            store = self.store_of(key)
+            parts.setdefault(id(store), (store, []))[1].append(key)
+        return list(parts.values())
+
+    def _find_each(self, keys: Sequence[str]) -> Asking[list[Found | None]]:
+        found: dict[str, Found] = {}
+        for store, part in self._divided(dict.fromkeys(keys)):
+            raws = yield Ask(store, "mget", (part,))
+            found |= {k: Found(raw, store.name) for k, raw in zip(part, raws, strict=True) if raw is not None}
+        return [found.get(key) for key in keys]
+
+    def _mset(self, items: Mapping[str, bytes], ttl: float | None) -> Asking[None]:
+        for store, part in self._divided(items):
+            yield Ask(store, "mset", ({key: items[key] for key in part}, ttl))
+
+    def _mdelete(self, keys: Sequence[str]) -> Asking[int]:
+        gone = 0
+        for store, part in self._divided(keys):
+            gone += yield Ask(store, "mdelete", (part,))
+        return gone
+
+    # -- the rest -----------------------------------------------------------------------------------
+
+    def stats(self) -> CacheStats:
+        """The stores' counts, added up."""
+        of = [store.stats() for store in self.stores]
+        return CacheStats(*(sum(getattr(one, name) for one in of) for name in CacheStats.__slots__))
+
+    def close(self) -> None:
+        """Close all stores."""
+        for store in self.stores:
+            store.close()
+
+    async def aclose(self) -> None:
+        """See `close`."""
+        for store in self.stores:
+            await store.aclose()
+
+    def __repr__(self) -> str:
+        return f"<ShardedCache of {len(self.stores)}: {', '.join(map(repr, self.stores))}>"
