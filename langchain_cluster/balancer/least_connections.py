@@ -11,14 +11,14 @@ from collections.abc import Sequence
 from random import Random
 from typing import Any
 
-from langchain_cluster.balancer.tables import Choose, Tables, even, hands
+from langchain_cluster.balancer.tables import Choose, Tables, even, hands, weighted_hands
 from langchain_cluster.model.call import Request
 
 CHOICES = 4
 
 
 class LeastConnections:
-    """The one with the fewest calls in flight for its weight; ties by chance."""
+    """The one with the fewest calls in flight for its weight; ties by chance, and by weight."""
 
     name = "least_connections"
 
@@ -53,8 +53,9 @@ def least(hand: Sequence[Any]) -> Any:
 
 
 def _chooser(candidates: Sequence[Any], rng: Random) -> Choose:
-    deal = hands(candidates, CHOICES, rng)
-    if len(candidates) < CHOICES or not even(candidates):
+    alike = even(candidates)
+    deal = hands(candidates, CHOICES, rng) if alike else weighted_hands(candidates, CHOICES, rng)
+    if len(candidates) < CHOICES or not alike:
         return lambda request, now: least(deal())
 
     def least_of_four(request: Request, now: float) -> Any:  # unrolled: a loop costs twice as much

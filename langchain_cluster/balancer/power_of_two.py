@@ -6,13 +6,16 @@ from collections.abc import Sequence
 from random import Random
 from typing import Any
 
-from langchain_cluster.balancer.tables import Choose, Tables, even, hands
+from langchain_cluster.balancer.tables import Choose, Tables, even, hands, weighted_hands
 from langchain_cluster.balancer.two import FEW, two_of
 from langchain_cluster.model.call import Request
 
 
 class PowerOfTwo:
-    """Of two distinct candidates the one with fewer calls in flight for its weight; ties by chance."""
+    """Of two distinct candidates the one with fewer calls in flight for its weight.
+
+    Ties are decided by chance, and by weight: an idle pool is asked in proportion to it.
+    """
 
     name = "power_of_two"
 
@@ -46,7 +49,8 @@ def _less_busy(hand: Sequence[Any]) -> Any:
 
 
 def _chooser(candidates: Sequence[Any], rng: Random) -> Choose:
-    deal = hands(candidates, FEW if len(candidates) <= FEW else 2, rng)
+    alike_all, size = even(candidates), FEW if len(candidates) <= FEW else 2
+    deal = hands(candidates, size, rng) if alike_all else weighted_hands(candidates, size, rng)
     if len(candidates) == 1 or len(candidates) == FEW:
         return lambda request, now: _less_busy(deal())
 
@@ -58,4 +62,4 @@ def _chooser(candidates: Sequence[Any], rng: Random) -> Choose:
         one, other = deal()
         return other if other.in_flight * one.weight < one.in_flight * other.weight else one
 
-    return alike if even(candidates) else weighted
+    return alike if alike_all else weighted

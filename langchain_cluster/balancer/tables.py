@@ -106,6 +106,27 @@ def hands(candidates: Sequence[Any], size: int, rng: Random) -> Callable[[], Seq
     return cycle(shuffled(dealt, rng)).__next__
 
 
+def weighted_hands(candidates: Sequence[Any], size: int, rng: Random) -> Callable[[], Sequence[Any]]:
+    """As `hands`, but who is first is so as often as its weight says.
+
+    With ties for the first, weights then hold among idle endpoints too, where calls per weight are 0
+    for all. (Envoy goes by weights in turn when they are uneven.)
+    """
+    n = len(candidates)
+    size, rounds = min(size, n), max(HANDS, ROUNDS * n) / sum(member.weight for member in candidates)
+    firsts: list[Any] = []
+    for member in candidates:
+        firsts += [member] * max(1, round(member.weight * rounds))
+    others, dealt = cycle(shuffled(candidates, rng)), []
+    for first in shuffled(firsts, rng):
+        hand = [first]
+        while len(hand) < size:
+            if (other := next(others)) not in hand:
+                hand.append(other)
+        dealt.append(tuple(hand))
+    return cycle(dealt).__next__
+
+
 def shuffled(items: Sequence[T], rng: Random) -> list[T]:
     """The items in random order; several times as fast as `rng.shuffle`."""
     chance = [rng.random() for _ in items]

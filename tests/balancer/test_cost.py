@@ -216,3 +216,17 @@ def test_a_balancer_is_asked_for_its_decay() -> None:
         pool.acquire().settle(Outcome.ok(seconds=1.0))
         old = exp(-2.0 / decay)
         assert pool.snapshot.members[0].ewma_seconds == pytest.approx(5.0 * old + 1.0 * (1.0 - old))
+
+
+@pytest.mark.parametrize("name", ["power_of_two", "least_connections"])
+@pytest.mark.parametrize("weights", [[1.0, 2.0], [1.0, 2.0, 5.0], [1.0, 0.1], [1.0, 2.0, 4.0] * 30])
+def test_an_idle_pool_is_asked_in_proportion_to_weights(name: str, weights: list[float]) -> None:
+    endpoints = [Endpoint(f"e{i}", weight=weight) for i, weight in enumerate(weights)]
+    pool = Pool(endpoints, balancer=name, clock=FakeClock(), seed=1)
+    got: Counter[float] = Counter()
+    for _ in range(8000):
+        with pool.acquire() as lease:  # one at a time: nobody ever has a call in flight
+            got[lease.endpoint.weight] += 1
+    for weight in set(weights):
+        part = weight * weights.count(weight) / sum(weights)
+        assert got[weight] / 8000 == pytest.approx(part, rel=0.1)
