@@ -63,9 +63,8 @@ def run(url: str, server: SimulatedServer) -> int:
             seen = {member.endpoint.id: member.endpoint.weight for member in llm.cluster.pool}
         took = time.monotonic() - began
         wrong += seen != weights
-        sys.stdout.write(
-            f"{what}: {'the pool followed' if seen == weights else f'{seen}'} after {took:.2f} s\n"
-        )
+        told = "the pool followed" if seen == weights else f"the pool is {seen}"
+        sys.stdout.write(f"{what}: {told} after {took:.2f} s\n")
 
     try:
         with llm.cluster:

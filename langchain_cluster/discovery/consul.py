@@ -13,15 +13,16 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from langchain_cluster.discovery.consul_api import ConsulApi, Said
-from langchain_cluster.discovery.entry import Entry, endpoints_of, mapping_of, printable
+from langchain_cluster.discovery.entry import Entry, endpoints_of, mapping_of
 from langchain_cluster.discovery.known import Known
 from langchain_cluster.discovery.load import load_of
-from langchain_cluster.discovery.secret import Secret
-from langchain_cluster.discovery.servers import Servers
-from langchain_cluster.discovery.wire import Answer, Pause, Steps, Wire
 from langchain_cluster.errors import ConfigError, DiscoveryError
 from langchain_cluster.model.endpoint import Rejected, Roster
+from langchain_cluster.registry.consul_api import ConsulApi, Said
+from langchain_cluster.registry.secret import Secret
+from langchain_cluster.registry.servers import Servers
+from langchain_cluster.registry.text import printable
+from langchain_cluster.registry.wire import Answer, Pause, Steps, Wire
 
 PORT = 8500
 BREATH = 0.1  # seconds between two queries whose answers say the same: Consul's index moves for others too

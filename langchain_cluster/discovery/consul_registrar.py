@@ -8,14 +8,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from langchain_cluster.discovery.consul import PORT
-from langchain_cluster.discovery.consul_api import ConsulApi
 from langchain_cluster.discovery.describe import entry_of
 from langchain_cluster.discovery.load import load_text
-from langchain_cluster.discovery.secret import Secret
-from langchain_cluster.discovery.servers import Servers
-from langchain_cluster.discovery.wire import Steps, Wire
 from langchain_cluster.errors import ConfigError, DiscoveryError
 from langchain_cluster.model.endpoint import Endpoint, Load
+from langchain_cluster.registry.consul_api import ConsulApi
+from langchain_cluster.registry.secret import Secret
+from langchain_cluster.registry.servers import Servers
+from langchain_cluster.registry.wire import Steps, Wire
 
 _KEY = re.compile(r"[A-Za-z0-9_-]{1,128}")
 _LONGEST_VALUE = 512  # Consul's own limits, told here by name

@@ -16,10 +16,10 @@ from typing import Any
 from langchain_cluster.errors import ConfigError
 from langchain_cluster.model.address import host_problem, port_problem, url_problem
 from langchain_cluster.model.endpoint import Capacity, Endpoint, Load, Price, Rejected, Role
+from langchain_cluster.registry.text import CONTROL, printable
 
 MOST_BYTES = 64 * 1024  # of one entry's id, address, tags and metadata together
 LONGEST_ID = 256
-_CONTROL = ("Cc", "Cs", "Zl", "Zp")  # control characters, lone surrogates, line separators
 
 _FIELDS = (
     "url",
@@ -143,7 +143,7 @@ def _shape_problem(entry: Entry) -> str | None:
         return f"it is larger than {MOST_BYTES // 1024} KiB"
     if not entry.id.strip() or len(entry.id) > LONGEST_ID:
         return f"its id is empty, or longer than {LONGEST_ID} characters"
-    if any(unicodedata.category(character) in _CONTROL for text in texts for character in text):
+    if any(unicodedata.category(character) in CONTROL for text in texts for character in text):
         return "it has control characters in it"
     return None
 
@@ -179,11 +179,3 @@ def _price(given: Mapping[str, str]) -> Price | None:
         output=_number(given, "price_output", float, 0.0),
         cached_input=_number(given, "price_cached_input", float),
     )
-
-
-def printable(text: object) -> str:
-    """`text` as it may stand in a log: no control characters, no more than 80 characters."""
-    shown = "".join(
-        "?" if unicodedata.category(character) in _CONTROL else character for character in str(text)[:80]
-    )
-    return shown or "?"

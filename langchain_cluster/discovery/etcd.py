@@ -12,15 +12,16 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from langchain_cluster.discovery.entry import Entry, endpoints_of, mapping_of, printable
-from langchain_cluster.discovery.etcd_api import EtcdApi, behind, coded, decoded
+from langchain_cluster.discovery.entry import Entry, endpoints_of, mapping_of
 from langchain_cluster.discovery.etcd_value import entry_in
 from langchain_cluster.discovery.known import Known
-from langchain_cluster.discovery.secret import Secret
-from langchain_cluster.discovery.servers import Servers
-from langchain_cluster.discovery.wire import Pause, Steps, Wire
 from langchain_cluster.errors import ConfigError, DiscoveryError
 from langchain_cluster.model.endpoint import Rejected, Roster
+from langchain_cluster.registry.etcd_api import EtcdApi, behind, coded, decoded
+from langchain_cluster.registry.secret import Secret
+from langchain_cluster.registry.servers import Servers
+from langchain_cluster.registry.text import printable
+from langchain_cluster.registry.wire import Pause, Steps, Wire
 
 PORT = 2379
 BREATH = 0.05  # seconds a burst of changes is given before the prefix is listed

@@ -9,13 +9,13 @@ from typing import Any
 
 from langchain_cluster.discovery.describe import entry_of
 from langchain_cluster.discovery.etcd import PORT
-from langchain_cluster.discovery.etcd_api import EtcdApi, coded
 from langchain_cluster.discovery.etcd_value import value_of
-from langchain_cluster.discovery.secret import Secret
-from langchain_cluster.discovery.servers import Servers
-from langchain_cluster.discovery.wire import Steps, Wire
 from langchain_cluster.errors import ConfigError, DiscoveryError
 from langchain_cluster.model.endpoint import Endpoint, Load
+from langchain_cluster.registry.etcd_api import EtcdApi, coded
+from langchain_cluster.registry.secret import Secret
+from langchain_cluster.registry.servers import Servers
+from langchain_cluster.registry.wire import Steps, Wire
 
 
 @dataclass(slots=True)

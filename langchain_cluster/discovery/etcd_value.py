@@ -10,9 +10,10 @@ from typing import Any
 
 import orjson
 
-from langchain_cluster.discovery.entry import MOST_BYTES, Entry, printable
+from langchain_cluster.discovery.entry import MOST_BYTES, Entry
 from langchain_cluster.errors import ConfigError
 from langchain_cluster.model.endpoint import Load, Rejected
+from langchain_cluster.registry.text import printable
 
 _GROUPS = {"metadata": "", "capacity": "", "price": "price_"}
 

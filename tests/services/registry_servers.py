@@ -71,6 +71,8 @@ class Server:
     def signal(self, number: int) -> None:
         assert self._process is not None
         os.killpg(self._process.pid, number)
+        if number == signal.SIGSTOP:  # it still answers until all its threads have stopped
+            os.waitid(os.P_PID, self._process.pid, os.WSTOPPED | os.WNOWAIT)
 
     def kill(self) -> None:
         if self._process is not None:

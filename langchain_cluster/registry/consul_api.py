@@ -12,12 +12,12 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote
 
-from langchain_cluster.discovery.entry import printable
-from langchain_cluster.discovery.secret import Secret
-from langchain_cluster.discovery.servers import Servers
-from langchain_cluster.discovery.wire import Answer, Ask, Steps
 from langchain_cluster.errors import DiscoveryError
 from langchain_cluster.extras import need
+from langchain_cluster.registry.secret import Secret
+from langchain_cluster.registry.servers import Servers
+from langchain_cluster.registry.text import printable
+from langchain_cluster.registry.wire import Answer, Ask, Steps
 
 
 @dataclass(frozen=True, slots=True)

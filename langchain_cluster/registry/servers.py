@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from urllib.parse import urlsplit
 
-from langchain_cluster.discovery.entry import printable
-from langchain_cluster.discovery.wire import NETWORK, Answer, Ask, Listen, Steps
 from langchain_cluster.errors import ConfigError, DiscoveryError
+from langchain_cluster.registry.text import printable
+from langchain_cluster.registry.wire import NETWORK, Answer, Ask, Listen, Steps
 
 
 class Servers:

@@ -10,11 +10,11 @@ from typing import Any
 
 import orjson
 
-from langchain_cluster.discovery.entry import printable
-from langchain_cluster.discovery.secret import Secret
-from langchain_cluster.discovery.servers import Servers
-from langchain_cluster.discovery.wire import Answer, Ask, Listen, Steps
 from langchain_cluster.errors import DiscoveryError
+from langchain_cluster.registry.secret import Secret
+from langchain_cluster.registry.servers import Servers
+from langchain_cluster.registry.text import printable
+from langchain_cluster.registry.wire import Answer, Ask, Listen, Steps
 
 _OLD_TOKEN = ("invalid auth token", "revision in header is old", "user name is empty")
 

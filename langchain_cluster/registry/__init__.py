@@ -1,0 +1,1 @@
+"""How Consul and etcd are spoken to; what for is decided above."""
