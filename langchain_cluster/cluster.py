@@ -22,6 +22,7 @@ from langchain_cluster.drive.recall import Recalls
 from langchain_cluster.drive.tally import Tally
 from langchain_cluster.drive.tasks import TaskDriver
 from langchain_cluster.drive.workers import Workers
+from langchain_cluster.endpoints.answer import said
 from langchain_cluster.endpoints.codec import AnswerCodec
 from langchain_cluster.endpoints.fingerprint import CacheKeys
 from langchain_cluster.endpoints.profile import common_model_name
@@ -176,6 +177,7 @@ class Cluster:
             began,
             None if policy.hedge is None else self._hedge_budget(policy.hedge.max_extra),
             None if policy.hedge is None else self._lately,
+            said if role is Role.LLM else None,
         )
 
     def policy_for(self, agent: str | None) -> Policy:

@@ -89,8 +89,8 @@ class BlockingDriver:
                 return self._call(attempt, span)
             case fx.Lookup(keys, until):
                 return self._lookup(keys, until, span)
-            case fx.Store(key, raw, until):
-                return self._shelved(shelf.put, until, key, raw)
+            case fx.Store(key, raw, until, ttl):
+                return self._shelved(shelf.put, until, key, raw, ttl)
             case fx.LookupEach(keys, until):
                 return self._lookup_each(keys, until, span)
             case fx.StoreEach(raws, until):

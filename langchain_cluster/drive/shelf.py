@@ -59,17 +59,20 @@ async def afind_each(store: Any, keys: Sequence[str]) -> list[Found | None]:
     return [None if raw is None else Found(raw, store.name) for raw in await store.amget(keys)]
 
 
-def put(store: Any, key: str, raw: bytes) -> tuple[str, ...] | None:
-    """Write; the names of the errors of layers that could not be written."""
-    if hasattr(store, "put"):
+def put(store: Any, key: str, raw: bytes, ttl: float | None = None) -> tuple[str, ...] | None:
+    """Write; the names of the errors of layers that could not be written.
+
+    `ttl`: seconds, the store's own if None.
+    """
+    if ttl is None and hasattr(store, "put"):
         return store.put(key, raw)  # type: ignore[no-any-return]
-    store.set(key, raw)
+    store.set(key, raw, ttl)
     return None
 
 
-async def aput(store: Any, key: str, raw: bytes) -> tuple[str, ...] | None:
+async def aput(store: Any, key: str, raw: bytes, ttl: float | None = None) -> tuple[str, ...] | None:
     """The asyncio twin of `put`."""
-    if hasattr(store, "aput"):
+    if ttl is None and hasattr(store, "aput"):
         return await store.aput(key, raw)  # type: ignore[no-any-return]
-    await store.aset(key, raw)
+    await store.aset(key, raw, ttl)
     return None

@@ -88,8 +88,8 @@ class TaskDriver:
                 return await self._call(attempt, span)
             case fx.Lookup(keys, until):
                 return await self._lookup(keys, until, span)
-            case fx.Store(key, raw, until):
-                return await self._shelved(shelf.aput, until, key, raw)
+            case fx.Store(key, raw, until, ttl):
+                return await self._shelved(shelf.aput, until, key, raw, ttl)
             case fx.LookupEach(keys, until):
                 return await self._lookup_each(keys, until, span)
             case fx.StoreEach(raws, until):

@@ -28,6 +28,11 @@ def as_result(answer: Answer) -> ChatResult:
     )
 
 
+def said(text: str) -> ChatResult:
+    """An answer that nobody but the user's own configuration gave."""
+    return ChatResult(generations=[ChatGeneration(message=AIMessage(text))])
+
+
 def as_message(answer: Answer, run_id: str) -> AIMessage:
     """The answer's message, as `BaseChatModel.invoke` would have finished it."""
     result: ChatResult = answer.value

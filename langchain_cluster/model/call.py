@@ -260,7 +260,8 @@ class Answer:
     """How a call ended well.
 
     `source` is where the value came from: "miss" (an endpoint), a cache layer's name, or "off" (an
-    endpoint, no cache asked). `cost` is in USD, None without a price.
+    endpoint, no cache asked). `cost` is in USD, None without a price. `degraded` is the step of the
+    policy's ladder that gave it, None for an answer as it should be.
     """
 
     value: Any
@@ -275,9 +276,11 @@ class Answer:
     delivered: bool = False  # its chunks were handed out already
     storable: bool = True  # it may be cached
     first_token_seconds: float | None = None
+    degraded: str | None = None
 
     def as_metadata(self) -> dict[str, Any]:
-        """What `message.response_metadata["cluster"]` holds."""
+        """What `message.response_metadata["cluster"]` holds; "degraded" only when it is."""
+        degraded = {} if self.degraded is None else {"degraded": self.degraded}
         return {
             "endpoint": self.endpoint,
             "attempts": self.attempts,
@@ -286,4 +289,5 @@ class Answer:
             "hedged": self.hedged,
             "seconds": self.seconds,
             "cost_usd": self.cost,
+            **degraded,
         }

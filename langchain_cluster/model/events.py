@@ -92,6 +92,47 @@ class EndpointEjected(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class EndpointReturned(Event):
+    """An endpoint that was ejected takes calls again: its time is over, or it was reset."""
+
+    endpoint: str
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointWarm(Event):
+    """An endpoint that joined has warmed up: it carries its whole share."""
+
+    endpoint: str
+
+
+@dataclass(frozen=True, slots=True)
+class TrafficMoved(Event):
+    """Priority levels carry other parts of the traffic than before: (level, part 0-1) for each that has any.
+
+    None at all means that nobody of any level may be asked.
+    """
+
+    shares: tuple[tuple[int, float], ...]
+    before: tuple[tuple[int, float], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PanicChanged(Event):
+    """A priority level is used whole, unhealthy endpoints included, because too few are well; or no more."""
+
+    level: int
+    panics: bool
+
+
+@dataclass(frozen=True, slots=True)
+class TierShifted(Event):
+    """Calls for `tier` go to the tier `to`; None: to their own again."""
+
+    tier: str
+    to: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class CallsMigrated(Event):
     """So many calls that had delivered nothing were called back from an endpoint, to be made elsewhere."""
 
@@ -118,10 +159,44 @@ class HedgeBegun(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class CallQueued(Event):
+    """Every endpoint a call may go to is at a limit: it waits, with `waiting` calls in line in all."""
+
+    request: Request = field(repr=False)
+    waiting: int
+
+
+@dataclass(frozen=True, slots=True)
+class CallDequeued(Event):
+    """A call that waited has a place, on `endpoint`, after `seconds`."""
+
+    request: Request = field(repr=False)
+    endpoint: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class CallShed(Event):
+    """A call is refused before anybody was asked; it may be made again in `retry_after` seconds."""
+
+    request: Request = field(repr=False)
+    reason: str
+    retry_after: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class AttemptEnded(Event):
     """An attempt that did not give an answer."""
 
     report: AttemptReport
+
+
+@dataclass(frozen=True, slots=True)
+class CallDegraded(Event):
+    """Nobody could answer a call, for `error`, and a step of its policy's ladder did."""
+
+    step: str
+    error: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,10 +210,69 @@ class CallEnded(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class RetryBudgetEmpty(Event):
+    """A further attempt was refused, as retries had come to `ratio` per call. Told once in ten seconds."""
+
+    ratio: float
+
+
+@dataclass(frozen=True, slots=True)
 class CacheFailed(Event):
     """A cache could not be read or written: the call goes on without it."""
 
     operation: str
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class CacheRecovered(Event):
+    """A cache that could not be read or written did `operation` again, after `seconds`."""
+
+    operation: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class DiscoveryFailed(Event):
+    """A discovery source cannot be read: the last roster stays. Told once until it has recovered."""
+
+    source: str
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class DiscoveryRecovered(Event):
+    """A discovery source can be read again, after `seconds`."""
+
+    source: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class ReactionTaken(Event):
+    """An alert's rule did something to `subject` by itself; `undone`: it took that back."""
+
+    rule: str
+    action: str
+    subject: str
+    undone: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ReactionRefused(Event):
+    """An alert's rule would have done something to `subject`, and why it did not."""
+
+    rule: str
+    action: str
+    subject: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class AlertFailed(Event):
+    """A rule raised, or a sink could not take an alert; everything else goes on."""
+
+    part: str
     error: str
 
 

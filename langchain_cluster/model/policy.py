@@ -95,6 +95,68 @@ class SlowStartPolicy(Strict):
     floor: float = Field(0.1, gt=0, le=1)
 
 
+class Quota(Strict):
+    """What the endpoints of one quota group may be asked together: calls and tokens in any minute."""
+
+    max_rpm: int | None = Field(None, ge=1, strict=True)
+    max_tpm: int | None = Field(None, ge=1, strict=True)
+
+    @model_validator(mode="after")
+    def _limits_something(self) -> Self:
+        if self.max_rpm is None and self.max_tpm is None:
+            raise ValueError("a quota has no limit: give max_rpm, max_tpm or both")
+        return self
+
+
+class ConcurrencyPolicy(Strict):
+    """How many calls at once an endpoint is found to bear (AIMD, as TCP finds its rate).
+
+    Each endpoint begins with `initial` calls at once. An answer that ends while the limit is used adds
+    one over the limit to it, so one for each round of calls. A 429, a 503, a timeout, or first tokens
+    that take `slow` times their least of the last `window` seconds multiply it by `decrease`, once for
+    all calls that were under way. It stays between `least` and `most`, and within `max_connections`.
+    """
+
+    initial: int = Field(20, ge=1, strict=True)
+    least: int = Field(1, ge=1, strict=True)
+    most: int = Field(1000, ge=1, strict=True)
+    decrease: float = Field(0.9, gt=0, lt=1)
+    slow: float = Field(1.5, gt=1, allow_inf_nan=False)
+    window: Seconds = 300.0
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if not self.least <= self.initial <= self.most:
+            raise ValueError(
+                f"initial {self.initial} is not between least {self.least} and most {self.most}"
+            )
+        return self
+
+
+class ThrottlePolicy(Strict):
+    """When calls are refused here because those before them were refused there (Google's SRE book).
+
+    A call is refused with a chance of (requests - ratio * accepts) / (requests + 1), counted over
+    `window` seconds, and at most `most`: what is let through finds out when it is over.
+    """
+
+    ratio: float = Field(2.0, gt=1, allow_inf_nan=False)
+    window: Seconds = 30.0
+    most: float = Field(0.8, gt=0, lt=1)
+
+
+class QueuePolicy(Strict):
+    """How many calls wait for a place when every endpoint is at a limit, and for how long.
+
+    size: calls that wait at most, 0 for none. One more is `Overloaded`, or takes the place of a call of
+        a lower priority, or of a tenant that has more waiting.
+    timeout: seconds a call waits at most, beside its own time; then it is `Overloaded`.
+    """
+
+    size: int = Field(10_000, ge=0, strict=True)
+    timeout: Seconds | None = None
+
+
 class HedgePolicy(Strict):
     """When a second attempt begins beside a slow first one (Dean and Barroso, The Tail at Scale).
 
@@ -123,6 +185,9 @@ class HedgePolicy(Strict):
         return float(self.after[1:]) / 100.0 if isinstance(self.after, str) else 1.0
 
 
+Step = Literal["stale_cache", "cheaper_tier", "static_answer", "raise"]
+
+
 class Policy(Strict):
     """What one call may cost in tries and time.
 
@@ -145,6 +210,11 @@ class Policy(Strict):
             its answer is the same so far. "buffer": a stream is handed out only when it is whole.
         cache: True answers from the cache and fills it, False leaves it alone, "refresh" asks an
             endpoint and replaces the cached answer.
+        degrade: what answers when nobody healthy is left, in order: "stale_cache" (an answer that was
+            cached within `stale_for`), "cheaper_tier" (the next of `tiers`, or by price),
+            "static_answer" (that text), "raise". Empty: the error is raised.
+        static_answer: the text of that step. tiers: from the best to the cheapest.
+        stale_for: how long a copy of a cached answer is kept for "stale_cache".
     """
 
     attempts: int = Field(3, ge=1)
@@ -161,6 +231,24 @@ class Policy(Strict):
     hedge: HedgePolicy | None = None
     recover: Literal["fail", "resume", "buffer"] = "fail"
     cache: bool | Literal["refresh"] = True
+    degrade: tuple[Step, ...] = ()
+    static_answer: str | None = None
+    tiers: tuple[str, ...] = ()
+    stale_for: Seconds = 86_400.0
+
+    @model_validator(mode="after")
+    def _ladder(self) -> Self:
+        steps = self.degrade
+        if len(set(steps)) < len(steps):
+            raise ValueError("degrade names a step twice")
+        if "raise" in steps[:-1]:
+            raise ValueError('degrade goes on after "raise", which ends it')
+        if ("static_answer" in steps) is not (self.static_answer is not None):
+            told = "is named in degrade" if "static_answer" in steps else "has a text"
+            raise ValueError(f"static_answer {told}: give both the step and the text, or neither")
+        if len(set(self.tiers)) < len(self.tiers):
+            raise ValueError("tiers names one twice")
+        return self
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

@@ -6,6 +6,7 @@ from langchain_cluster.model.call import Answer, Request
 from langchain_cluster.model.events import CallEnded
 from langchain_cluster.plan.attempts import ask, ask_stream
 from langchain_cluster.plan.context import Context
+from langchain_cluster.plan.degrade import degrading
 from langchain_cluster.plan.each import with_each_cached
 from langchain_cluster.plan.effects import Plan
 from langchain_cluster.plan.hedge import ask_hedged, ask_stream_hedged
@@ -14,7 +15,9 @@ from langchain_cluster.plan.lookup import Ask, with_cache, without_value
 
 def complete(request: Request, cx: Context) -> Plan[Answer]:
     """A whole answer."""
-    how = ask if cx.policy.hedge is None else ask_hedged
+    how: Ask = ask if cx.policy.hedge is None else ask_hedged
+    if cx.policy.degrade:
+        how = degrading(how)
     return (yield from one_call(request, cx, how, streaming=False))
 
 
@@ -23,7 +26,9 @@ def relay(request: Request, cx: Context) -> Plan[Answer]:
 
     An answer that is not `delivered` came from the cache, and is still to be handed out.
     """
-    how = ask_stream if cx.policy.hedge is None else ask_stream_hedged
+    how: Ask = ask_stream if cx.policy.hedge is None else ask_stream_hedged
+    if cx.policy.degrade:
+        how = degrading(how)
     return (yield from one_call(request, cx, how, streaming=True))
 
 

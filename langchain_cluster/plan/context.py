@@ -56,6 +56,9 @@ class Context:
         heard: whether anybody listens; if not, the event at a call's end is not even built.
         parts: how a request falls into values that are cached one by one; None: it is one value.
         hedges: what second attempts are paid from, besides `budget`; None without bound.
+        static: makes an answer of a text; None where there is no such thing.
+        gave_up: written by the plan: the error of a call whose every attempt failed.
+        begun: written by the plan: something of an answer was handed out.
         lately: how long answers took; None when nobody goes by it.
         began: when the work began that this call is a part of, and whose time it shares; None: now.
     """
@@ -73,3 +76,6 @@ class Context:
     began: float | None = None
     hedges: RetryBudget | None = None
     lately: Lately | None = None
+    static: Callable[[str], Any] | None = None
+    gave_up: BaseException | None = None
+    begun: bool = False

@@ -63,6 +63,7 @@ class Store(Effect["tuple[str, ...] | None"]):
     key: str
     raw: bytes
     until: float | None = field(default=None, compare=False, repr=False)
+    ttl: float | None = None
 
 
 @dataclass(slots=True)

@@ -152,9 +152,17 @@ def store(request: Request, answer: Answer, cx: Context, started: float) -> Plan
         failed = yield from Store(cx.keys.of(request, endpoint.endpoint), raw, look_until(cx, started))
         for name in failed or ():
             cx.emit(CacheFailed(cx.now(), "store", name))
+        if "stale_cache" in cx.policy.degrade:
+            spare = stale_key(cx.keys.of(request, endpoint.endpoint))
+            yield from Store(spare, raw, look_until(cx, started), cx.policy.stale_for)
     except Exception as error:
         cx.emit(CacheFailed(cx.now(), "store", type(error).__name__))
     return raw
+
+
+def stale_key(key: str) -> str:
+    """Under which a copy lies that outlives the entry itself, for when nobody can answer."""
+    return f"{key}:stale"
 
 
 def without_value(answer: Answer) -> Answer:
@@ -169,4 +177,5 @@ def without_value(answer: Answer) -> Answer:
         answer.seconds,
         answer.cost,
         answer.usage,
+        degraded=answer.degraded,
     )

@@ -228,6 +228,10 @@ class Tries:
         notes = [note] if note else []
         if nobody is not None:
             notes.append(f"no further attempt: {nobody}")
+        self.cx.gave_up = error = self._given_up(notes)
+        return error
+
+    def _given_up(self, notes: list[str]) -> BaseException:
         last = self.reports[-1]
         if len({report.endpoint for report in self.reports}) == 1 and last.error is not None:
             return self.noted(last.error, *notes)
@@ -239,6 +243,7 @@ class Tries:
 
     def interrupted(self, outcome: Outcome, lease: Lease, opened: Started) -> BaseException:
         """A stream broke after its first token was handed out: not to be passed for an answer."""
+        self.cx.begun = True
         self.report(outcome, lease)
         self.check_deadline(self.cx.now())
         error = StreamInterrupted(
