@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from langchain_cluster.cache.memory import MemoryCache
 from langchain_cluster.config.endpoint import EndpointConfig
 from langchain_cluster.config.models import chat_model, vectors_model
-from langchain_cluster.config.schema import CacheConfig, ClusterConfig
+from langchain_cluster.config.schema import ClusterConfig
 from langchain_cluster.errors import ConfigError
 from langchain_cluster.model.endpoint import Endpoint, Role
 from langchain_cluster.model.health import HealthPolicy
 from langchain_cluster.model.strict import relocated
+from langchain_cluster.ports import CacheStore
 
 
 def cluster_arguments(config: ClusterConfig, role: Role = Role.LLM) -> dict[str, Any]:
@@ -29,7 +29,7 @@ def cluster_arguments(config: ClusterConfig, role: Role = Role.LLM) -> dict[str,
         "endpoints": [_endpoint(own, number, config._file) for number, own in enumerate(_for(role, config))],
         "balancer": config.balancer.make(),
         "health": _health(config),
-        "cache": None if config.cache is None else _cache(config.cache),
+        "cache": _cache(config),
         "policy": config.policy.policy(),
         "agents": {agent: policy.policy() for agent, policy in config.agents.items()},
         "breaker": config.breaker,
@@ -85,5 +85,8 @@ def _health(config: ClusterConfig) -> HealthPolicy | None:
         raise relocated(error, under=place, file=config._file) from None
 
 
-def _cache(own: CacheConfig) -> MemoryCache:
-    return MemoryCache(own.max_entries, own.max_bytes, own.policy, own.ttl)
+def _cache(config: ClusterConfig) -> CacheStore | None:
+    try:
+        return None if config.cache is None else config.cache.make()
+    except ConfigError as error:
+        raise relocated(error, under="cache", file=config._file) from None

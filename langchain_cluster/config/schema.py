@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, PrivateAttr, field_validator, model_validator
 
-from langchain_cluster.cache.memory import EvictionPolicy
 from langchain_cluster.config.balancer import BalancerConfig
+from langchain_cluster.config.cache import CacheConfig
 from langchain_cluster.config.endpoint import EndpointConfig
 from langchain_cluster.config.health import HealthConfig, named
 from langchain_cluster.config.leadership import LeadershipConfig
@@ -15,16 +15,6 @@ from langchain_cluster.config.policy import PolicyConfig
 from langchain_cluster.errors import ConfigError
 from langchain_cluster.model.policy import BreakerPolicy, OutlierPolicy, SlowStartPolicy
 from langchain_cluster.model.strict import Seconds, Strict
-
-
-class CacheConfig(Strict):
-    """A cache of whole answers in the process."""
-
-    kind: Literal["memory"] = "memory"
-    max_entries: int | None = Field(10_000, ge=1, strict=True)
-    max_bytes: int | None = Field(None, ge=1, strict=True)
-    policy: EvictionPolicy = "sieve"
-    ttl: Seconds | None = None
 
 
 def _kind(given: Any) -> Any:
@@ -49,7 +39,7 @@ class ClusterConfig(Strict):
     agents: dict[str, PolicyConfig] = Field(
         default_factory=dict, description="agent name -> what differs from `policy` for it"
     )
-    cache: Annotated[CacheConfig | None, BeforeValidator(_kind)] = None
+    cache: CacheConfig | None = None
     drain_timeout: Seconds = 10.0
 
     @model_validator(mode="before")

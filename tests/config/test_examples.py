@@ -31,11 +31,13 @@ def test_what_the_page_shows_is_valid(tmp_path: Path, language: str, text: str) 
 
 
 def test_the_page_names_every_key() -> None:
+    from langchain_cluster.config.cache import LayeredConfig, MemoryConfig, RedisConfig, ShardedConfig
     from langchain_cluster.config.endpoint import EndpointConfig
-    from langchain_cluster.config.schema import CacheConfig, ClusterConfig
+    from langchain_cluster.config.schema import ClusterConfig
     from langchain_cluster.model.policy import BreakerPolicy
 
-    for model in (ClusterConfig, EndpointConfig, CacheConfig):
+    caches = (MemoryConfig, RedisConfig, LayeredConfig, ShardedConfig)
+    for model in (ClusterConfig, EndpointConfig, *caches):
         for name in model.model_fields:
             assert re.search(rf"\b{name}\b", PAGE), f"{model.__name__}.{name}"
     assert len(BLOCKS) >= 4

@@ -28,7 +28,9 @@ def test_a_name_or_a_mapping_stands_for_a_balancer_and_a_cache() -> None:
     schema = json_schema()
     for key in ("balancer", "cache"):
         kinds = [resolved(schema, option).get("type") for option in schema["properties"][key]["anyOf"]]
-        assert kinds[:2] == ["string", "object"]
+        assert kinds[0] == "string"
+        first = resolved(schema, schema["properties"][key]["anyOf"][1])
+        assert resolved(schema, first.get("oneOf", [first])[0])["type"] == "object"
     assert {"type": "null"} in schema["properties"]["cache"]["anyOf"]
 
 
