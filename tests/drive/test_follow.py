@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from threading import Event, get_ident
+from threading import Event, current_thread, get_ident
 from typing import Any
 
 from langchain_cluster import Cluster, Endpoint, Load, Roster
@@ -23,6 +23,7 @@ class Source:
 
     def fetch(self, after: int | None) -> Roster:
         self.asked += 1
+        self._thread = current_thread()
         if self._rosters:
             return self._rosters.pop(0)
         self.waits.set()
@@ -33,7 +34,9 @@ class Source:
         raise NotImplementedError
 
     def close(self) -> None:
+        """Whoever watched ends by that alone: it was told to before."""
         self.closed.set()
+        self._thread.join(5)
 
 
 def follow(*rosters: Roster) -> tuple[list[Any], Cluster, Source]:
