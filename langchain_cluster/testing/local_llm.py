@@ -40,13 +40,20 @@ class LocalLLM(ServerProcess):
         name: what it is called in errors.
         context: tokens, shared by the calls that are answered at once. parallel: how many those are.
         threads: CPU threads it computes with.
+        cache: MiB of memory for what it has computed of earlier prompts, besides the `parallel` last ones.
 
     Raises:
         RuntimeError: the server or the weights are not installed; it says what to install.
     """
 
     def __init__(
-        self, name: str = "local-llm", *, context: int = 4096, parallel: int = 2, threads: int = 1
+        self,
+        name: str = "local-llm",
+        *,
+        context: int = 4096,
+        parallel: int = 2,
+        threads: int = 1,
+        cache: int = 8192,
     ) -> None:
         weights = find_weights()
         if weights is None or not is_installed():
@@ -54,6 +61,6 @@ class LocalLLM(ServerProcess):
         super().__init__(
             str(Path(__file__).with_name("llama_server.py")),
             *("--weights", str(weights), "--context", str(context)),
-            *("--parallel", str(parallel), "--threads", str(threads)),
+            *("--parallel", str(parallel), "--threads", str(threads), "--cache", str(cache)),
             name=name,
         )
