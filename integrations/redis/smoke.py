@@ -1,4 +1,4 @@
-"""Two processes' worth of caches over one Redis; exits 1 unless one pays and both are answered, Redis or not."""
+"""Two caches over one Redis; exits 1 unless one pays and both are answered, and calls go on without it."""
 
 import os
 import sys

@@ -121,12 +121,12 @@ class LayeredCache:
 
     def get(self, key: str) -> bytes | None:
         """The value, None if no layer that can be asked holds one."""
-        found = self.find((key,))
+        found = self.glance((key,)) or self.find((key,))
         return None if found is None else found.raw
 
     async def aget(self, key: str) -> bytes | None:
         """See `get`."""
-        found = await self.afind((key,))
+        found = self.glance((key,)) or await self.afind((key,))
         return None if found is None else found.raw
 
     def mget(self, keys: Sequence[str]) -> list[bytes | None]:

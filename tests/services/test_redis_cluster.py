@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import Iterator
 from itertools import count
+from typing import Any
 
 import pytest
 
@@ -64,7 +65,7 @@ def test_a_master_killed_under_load_fails_no_call_and_hits_return(awaited: bool)
         )
 
         def source(number: int) -> str:
-            config = {"configurable": {"cluster": {"tenant": f"t{number}"}}}  # spread over the masters
+            config: Any = {"configurable": {"cluster": {"tenant": f"t{number}"}}}  # spread over the masters
             asked = runner.run(llm.ainvoke("hi", config)) if awaited else llm.invoke("hi", config)
             assert asked.text == "the answer"
             return str(asked.response_metadata["cluster"]["cache"])

@@ -38,7 +38,7 @@ class ValkeyCluster:
         return self
 
     def _join(self) -> None:
-        clients = [redis.Redis(HOST, node.port, decode_responses=True) for node in self.nodes]
+        clients: list[Any] = [redis.Redis(HOST, node.port, decode_responses=True) for node in self.nodes]
         for client, (first, last) in zip(clients, SLOTS, strict=False):
             client.execute_command("CLUSTER", "ADDSLOTSRANGE", first, last)
         for client in clients[1:]:
