@@ -32,10 +32,16 @@ from langchain_cluster.endpoints.vectors import TextParts, VectorCodec
 from langchain_cluster.errors import ConfigError
 from langchain_cluster.guard.budget import RetryBudget
 from langchain_cluster.guard.flights import Flights
+from langchain_cluster.guard.outage import Outage
 from langchain_cluster.guard.quantile import Lately
 from langchain_cluster.model.call import Answer, Request
 from langchain_cluster.model.endpoint import Endpoint, Load, Rejected, Role
-from langchain_cluster.model.events import EndpointLeft, EndpointRejected
+from langchain_cluster.model.events import (
+    DiscoveryFailed,
+    DiscoveryRecovered,
+    EndpointLeft,
+    EndpointRejected,
+)
 from langchain_cluster.model.events import Event as ClusterEvent
 from langchain_cluster.model.health import HealthPolicy
 from langchain_cluster.model.policy import BreakerPolicy, OutlierPolicy, Policy, SlowStartPolicy
@@ -138,6 +144,7 @@ class Cluster:
         }
         self._texts = TextParts(self.caller.embedding.lengths)
         self._flights = Flights()
+        self._outage = Outage()
         self.models = CacheKeys(self.pool)
         self.keys = None if cache is None else self.models
         self._workers = Workers()
@@ -148,8 +155,9 @@ class Cluster:
         self._hedges: dict[float, RetryBudget] = {}
         self._lately = Lately()
         self._followers = Followers(
-            self._fixed, self._sources, self.pool.replace, seed, self._reject, self._report
+            self._fixed, self._sources, self.pool.replace, seed, self._reject, self._report, self._trouble
         )
+        self._away: dict[int, Outage] = {}  # discovery sources, by their number
         self._model_name: tuple[Any, str] = (None, "")
         self._checking: Background | None = None
         self._tally = Tally()
@@ -177,6 +185,7 @@ class Cluster:
             began,
             None if policy.hedge is None else self._hedge_budget(policy.hedge.max_extra),
             None if policy.hedge is None else self._lately,
+            self._outage if cached else None,
             said if role is Role.LLM else None,
         )
 
@@ -413,6 +422,16 @@ class Cluster:
             self.pool.heartbeat(id, load)
         except ConfigError:
             pass  # it was removed by hand a moment ago
+
+    def _trouble(self, number: int, error: Exception | None) -> None:
+        now, outage = self.clock.now(), self._away.setdefault(number, Outage())
+        source = f"{type(self._sources[number]).__name__} {number}"
+        if error is not None:
+            outage.began(now)
+            # Its kind alone: the text may have an address with a password in it.
+            self._emit(DiscoveryFailed(now, source, type(error).__name__))
+        elif (seconds := outage.ended(now)) is not None:
+            self._emit(DiscoveryRecovered(now, source, seconds))
 
     def _emit(self, event: ClusterEvent) -> None:
         if type(event) is EndpointLeft:

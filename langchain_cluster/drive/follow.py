@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from random import Random
 from threading import Event, Lock
 
@@ -24,6 +25,7 @@ class Followers:
         seed: of the pauses after failures.
         reject: told of each entry a source could not use, once while it says the same.
         report: told what endpoints have told their source, after they are applied.
+        trouble: told of the error when a source fails that did not, and of None when it is read again.
     """
 
     def __init__(
@@ -34,9 +36,11 @@ class Followers:
         seed: int | None,
         reject: Callable[[Rejected], object] = lambda rejected: None,
         report: Callable[[str, Load], object] = lambda id, load: None,
+        trouble: Callable[[int, Exception | None], object] = lambda number, error: None,
     ) -> None:
         self._fixed, self._sources, self._apply = tuple(fixed), sources, apply
-        self._reject, self._report = reject, report
+        self._reject, self._report, self._trouble = reject, report, trouble
+        self._failing: set[int] = set()
         self._rng = Random(seed)
         self._rosters: dict[int, Roster] = {}
         self._lock = Lock()
@@ -49,10 +53,21 @@ class Followers:
             if getattr(source, "watched", True) is False:
                 self._take(number, source.fetch(None))
             else:
-                plan = watch(source, self._taker(number), lambda error: None, self._rng)
+                failed, worked = partial(self._failed, number), partial(self._worked, number)
+                plan = watch(source, self._taker(number), failed, self._rng, worked=worked)
                 self._threads.append(Background(plan, f"langchain-cluster-discovery-{number}"))
         if not self._threads:
             self.ready.set()
+
+    def _failed(self, number: int, error: Exception) -> None:
+        if number not in self._failing:
+            self._failing.add(number)
+            self._trouble(number, error)
+
+    def _worked(self, number: int) -> None:
+        if number in self._failing:
+            self._failing.discard(number)
+            self._trouble(number, None)
 
     def _taker(self, number: int) -> Callable[[Roster], None]:
         return lambda roster: self._take(number, roster)

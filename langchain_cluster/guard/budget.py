@@ -8,6 +8,7 @@ one in five may. Finagle's RetryBudget, tower's Budget.
 
 from __future__ import annotations
 
+from math import inf
 from threading import Lock
 
 WINDOW = 10.0  # seconds a deposit is remembered
@@ -24,7 +25,7 @@ class RetryBudget:
         floor: extras that may always be made within `WINDOW` seconds.
     """
 
-    __slots__ = ("_calls", "_lock", "_spent", "_tick", "floor", "ratio")
+    __slots__ = ("_calls", "_lock", "_spent", "_tick", "_told", "floor", "ratio")
 
     def __init__(self, ratio: float, now: float, *, floor: float = MIN_PER_SECOND * WINDOW) -> None:
         self.ratio, self.floor = ratio, floor
@@ -32,6 +33,7 @@ class RetryBudget:
         self._tick = self._tick_of(now)
         self._calls = [0] * _SLOTS
         self._spent = [0] * _SLOTS
+        self._told = -inf  # when a refusal was last news
 
     @staticmethod
     def _tick_of(now: float) -> int:
@@ -56,6 +58,14 @@ class RetryBudget:
             if sum(self._spent) + 1 > sum(self._calls) * self.ratio + self.floor:
                 return False
             self._spent[place] += 1
+            return True
+
+    def news(self, now: float) -> bool:
+        """Whether a refusal now is worth telling: once in `WINDOW` seconds."""
+        with self._lock:
+            if self._told <= now < self._told + WINDOW:
+                return False
+            self._told = now
             return True
 
     def __repr__(self) -> str:

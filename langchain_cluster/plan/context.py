@@ -8,10 +8,11 @@ from typing import Any, Protocol
 
 from langchain_cluster.guard.budget import RetryBudget
 from langchain_cluster.guard.flights import Flights
+from langchain_cluster.guard.outage import Outage
 from langchain_cluster.guard.quantile import Lately
 from langchain_cluster.model.call import Request
 from langchain_cluster.model.endpoint import Endpoint
-from langchain_cluster.model.events import Event
+from langchain_cluster.model.events import CacheFailed, CacheRecovered, Event
 from langchain_cluster.model.policy import Policy
 from langchain_cluster.pool.pool import Pool
 from langchain_cluster.ports import Codec
@@ -56,6 +57,7 @@ class Context:
         heard: whether anybody listens; if not, the event at a call's end is not even built.
         parts: how a request falls into values that are cached one by one; None: it is one value.
         hedges: what second attempts are paid from, besides `budget`; None without bound.
+        outage: since when the cache fails, if it does; None where nobody asks.
         static: makes an answer of a text; None where there is no such thing.
         gave_up: written by the plan: the error of a call whose every attempt failed.
         begun: written by the plan: something of an answer was handed out.
@@ -76,6 +78,22 @@ class Context:
     began: float | None = None
     hedges: RetryBudget | None = None
     lately: Lately | None = None
+    outage: Outage | None = None
     static: Callable[[str], Any] | None = None
     gave_up: BaseException | None = None
     begun: bool = False
+
+    def cache_failed(self, operation: str, error: str) -> None:
+        """The cache could not do that; the call goes on without it."""
+        now = self.now()
+        if self.outage is not None:
+            self.outage.began(now)
+        self.emit(CacheFailed(now, operation, error))
+
+    def cache_worked(self, operation: str) -> None:
+        """Every layer of the cache did that."""
+        if self.outage is not None and self.outage.since is not None:
+            now = self.now()
+            seconds = self.outage.ended(now)
+            if seconds is not None:
+                self.emit(CacheRecovered(now, operation, seconds))

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from langchain_cluster.model.call import Answer, Request
-from langchain_cluster.model.events import CacheFailed
 from langchain_cluster.plan.context import Context, Parts
 from langchain_cluster.plan.effects import LookupEach, Plan, StoreEach
 from langchain_cluster.plan.lookup import Ask, look_until, together
@@ -38,7 +37,7 @@ def with_each_cached(
                 known[place] = value
             return _with(answer, [known[place] for place in range(len(keys))])
         # What lay in the cache is from before the model changed: not to be mixed with what it says now.
-        cx.emit(CacheFailed(cx.now(), "lookup", "ValueError"))
+        cx.cache_failed("lookup", "ValueError")
     return (yield from together(request, cx, started, ask, keep, keys, streaming=streaming))
 
 
@@ -51,7 +50,7 @@ def look_up_each(
     try:
         found = yield from LookupEach(keys, look_until(cx, started))
     except Exception as error:
-        cx.emit(CacheFailed(cx.now(), "lookup", type(error).__name__))
+        cx.cache_failed("lookup", type(error).__name__)
         return known, layer
     broken: Exception | None = None
     for place, part in enumerate(found):
@@ -63,7 +62,7 @@ def look_up_each(
         except Exception as error:
             broken = error
     if broken is not None:  # one event, however many of them
-        cx.emit(CacheFailed(cx.now(), "lookup", type(broken).__name__))
+        cx.cache_failed("lookup", type(broken).__name__)
     return known, layer
 
 
@@ -79,8 +78,9 @@ def store_each(
         keys = parts.keys(request)
         raws = {k: parts.encode(v) for k, v in zip(keys, answer.value, strict=True)}
         yield from StoreEach(raws, look_until(cx, started))
+        cx.cache_worked("store")
     except Exception as error:
-        cx.emit(CacheFailed(cx.now(), "store", type(error).__name__))
+        cx.cache_failed("store", type(error).__name__)
     return raw
 
 

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from langchain_cluster.errors import DeadlineExceeded
 from langchain_cluster.guard.flights import Flight
 from langchain_cluster.model.call import Answer, Request
-from langchain_cluster.model.events import CacheFailed
 from langchain_cluster.plan.context import Context
 from langchain_cluster.plan.effects import Lookup, Plan, Store, Wait
 
@@ -79,14 +78,17 @@ def look_up(keys: tuple[str, ...], cx: Context, started: float) -> Plan[Answer |
     try:
         found = yield from Lookup(keys, look_until(cx, started))
         if found is None:
+            cx.cache_worked("lookup")
             return None
         for error in found.failed:
-            cx.emit(CacheFailed(cx.now(), "lookup", error))
+            cx.cache_failed("lookup", error)
+        if not found.failed and found.layer != "memory":  # the nearest alone says nothing of the others
+            cx.cache_worked("lookup")
         if found.raw is None:
             return None
         value = cx.codec.decode(found.raw)  # type: ignore[union-attr]
     except Exception as error:
-        cx.emit(CacheFailed(cx.now(), "lookup", type(error).__name__))
+        cx.cache_failed("lookup", type(error).__name__)
         return None
     return Answer(value, found.layer, seconds=cx.now() - started, cost=0.0)
 
@@ -150,13 +152,15 @@ def store(request: Request, answer: Answer, cx: Context, started: float) -> Plan
     try:
         raw = cx.codec.encode(answer.value)
         failed = yield from Store(cx.keys.of(request, endpoint.endpoint), raw, look_until(cx, started))
+        if not failed:
+            cx.cache_worked("store")
         for name in failed or ():
-            cx.emit(CacheFailed(cx.now(), "store", name))
+            cx.cache_failed("store", name)
         if "stale_cache" in cx.policy.degrade:
             spare = stale_key(cx.keys.of(request, endpoint.endpoint))
             yield from Store(spare, raw, look_until(cx, started), cx.policy.stale_for)
     except Exception as error:
-        cx.emit(CacheFailed(cx.now(), "store", type(error).__name__))
+        cx.cache_failed("store", type(error).__name__)
     return raw
 
 

@@ -12,7 +12,7 @@ from langchain_cluster.errors import (
 )
 from langchain_cluster.guard.retry import pause, stops
 from langchain_cluster.model.call import Answer, Attempt, AttemptReport, Limits, Outcome, Request, Verdict
-from langchain_cluster.model.events import AttemptEnded
+from langchain_cluster.model.events import AttemptEnded, RetryBudgetEmpty
 from langchain_cluster.plan.context import Context
 from langchain_cluster.plan.effects import Plan, Sleep, Started, Wait
 from langchain_cluster.pool.members import Lease
@@ -142,7 +142,7 @@ class Tries:
             raise self.gave_up()
         if self.stops(now):
             raise self.gave_up(note="no further attempt: the policy's stop strategy says so")
-        if self.cx.budget is not None and not self.cx.budget.withdraw(now):
+        if not self.paid(now):
             raise self.gave_up(note="no further attempt: the retry budget of the cluster is spent")
         yield from ()
 
@@ -163,7 +163,16 @@ class Tries:
         self.check_deadline(now)
         if self.made >= self.cx.policy.attempts or self.stops(now):
             return False
-        return self.cx.budget is None or self.cx.budget.withdraw(now)
+        return self.paid(now)
+
+    def paid(self, now: float) -> bool:
+        """Take one further attempt from the budget; whether there was one left."""
+        budget = self.cx.budget
+        if budget is None or budget.withdraw(now):
+            return True
+        if budget.news(now):
+            self.cx.emit(RetryBudgetEmpty(now, budget.ratio))
+        return False
 
     def look_for_larger_window(self, outcome: Outcome, lease: Lease) -> None:
         """Leave only endpoints known to take more than the one that refused; raise if there are none."""

@@ -19,8 +19,9 @@ def watch(
     failed: Callable[[Exception], None],
     rng: Random,
     after: int | None = None,
+    worked: Callable[[], None] = lambda: None,
 ) -> Plan[None]:
-    """Fetch and apply, for ever; after a failure wait with full jitter."""
+    """Fetch and apply, for ever; after a failure wait with full jitter. `worked`: told of every success."""
     pause = FIRST_PAUSE
     while True:
         try:
@@ -34,3 +35,4 @@ def watch(
             pause = min(LONGEST_PAUSE, pause * 2)
         else:
             pause = FIRST_PAUSE
+            worked()

@@ -197,6 +197,8 @@ class Snapshot:
         narrowest: the smallest window any member is known or said to have, tokens.
         doubtful: whether members have windows, or profiles that deny them something.
         zoned: whether a call's wish for a zone is heard: many enough are there, and no level panics.
+        shares: (number, part of the traffic 0-1) of each priority level that has members in service.
+        panic: the levels that are used whole, because too few of their members are well.
     """
 
     members: tuple[Member, ...] = ()
@@ -213,6 +215,8 @@ class Snapshot:
     narrowest: float = inf
     doubtful: bool = False
     zoned: bool = False
+    shares: tuple[tuple[int, float], ...] = ()
+    panic: tuple[int, ...] = ()
 
 
 Settled = Callable[[Member, Outcome, float], None]

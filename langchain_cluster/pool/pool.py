@@ -6,7 +6,9 @@ decision and never lock. Listeners are told after the lock is released.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from dataclasses import replace
 from random import Random
 from threading import RLock
 
@@ -22,10 +24,13 @@ from langchain_cluster.model.events import (
     EndpointEjected,
     EndpointJoined,
     EndpointLeft,
+    EndpointReturned,
     EndpointUpdated,
+    EndpointWarm,
     Event,
     HealthChanged,
     StatusChanged,
+    TierShifted,
 )
 from langchain_cluster.model.filters import Condition
 from langchain_cluster.model.policy import BreakerPolicy, OutlierPolicy, SlowStartPolicy
@@ -42,7 +47,7 @@ from langchain_cluster.pool.choose import (
 from langchain_cluster.pool.ejector import Ejector
 from langchain_cluster.pool.match import lacks
 from langchain_cluster.pool.members import DECAY, LONGEST, Lease, Member, Snapshot
-from langchain_cluster.pool.roster import build_snapshot, no_duplicates
+from langchain_cluster.pool.roster import build_snapshot, moves, no_duplicates
 from langchain_cluster.pool.vacancy import Vacancies, Vacancy
 from langchain_cluster.ports import Balancer, Now, Prepares, TakesTurns
 
@@ -102,6 +107,9 @@ class Pool:
         self._ejector = None if outlier is None else Ejector(outlier, Random(self._rng.random()), self._eject)
         self.typical = 0.0  # seconds an answer takes, on average and lately
         self.vacancies = Vacancies()
+        self._ejected: set[str] = set()  # who is out, to be told of when it is back
+        self._shifts: dict[str, str] = {}  # calls for a tier -> the tier they go to for now
+        self._news: deque[Event] = deque()  # found under the lock, to be told once it is released
         # Re-entrant: a breaker forced open by a writer reports back while the writer holds the lock.
         self._lock = RLock()
         self.snapshot = build_snapshot((), clock.now())
@@ -138,6 +146,8 @@ class Pool:
             penalty = PENALTY_FACTOR * self.typical
             if penalty < PENALTY:
                 penalty = PENALTY
+        if self._shifts:
+            request = self._shifted(request)
         snapshot = self.snapshot
         if now >= snapshot.wake:
             snapshot = self._publish(now)
@@ -198,8 +208,10 @@ class Pool:
 
     def _eject(self, member: Member, until: float, reason: str, now: float) -> None:
         member.ejected_until = until
-        self._publish(now)
+        self._ejected.add(member.endpoint.id)
+        self._refresh(now)
         self._emit(EndpointEjected(now, member.endpoint.id, until - now, reason))
+        self._tell_news()
 
     def _throttled(self, member: Member, outcome: Outcome, now: float) -> None:
         asked = COOL_DOWN if outcome.retry_after is None else outcome.retry_after
@@ -208,15 +220,17 @@ class Pool:
         for other in self.snapshot.members:
             if other is member or (group is not None and other.endpoint.quota_group == group):
                 other.cooling_until = max(other.cooling_until, now + seconds)
-        self._publish(now)
+        self._refresh(now)
         self._emit(EndpointCooling(now, member.endpoint.id, seconds, group))
+        self._tell_news()
 
     def seconds_to_cool(self, request: Request, *, exclude: Collection[str] = (), now: float) -> float | None:
         """Seconds until the first endpoint that asked to be left alone may be asked; None if none did."""
-        return seconds_to_cool(self.snapshot, request, exclude, now)
+        return seconds_to_cool(self.snapshot, self._shifted(request), exclude, now)
 
     def vacancy(self, freed: int, request: Request, *, exclude: Collection[str] = ()) -> Vacancy:
         """A place for `request` that becomes free after `vacancies.freed` was `freed`."""
+        request = self._shifted(request)
         exclude = left_out(self.snapshot, request, exclude, self._clock.now())
 
         def suits(endpoint: Endpoint) -> bool:
@@ -226,12 +240,16 @@ class Pool:
 
     def full(self, request: Request, *, exclude: Collection[str] = ()) -> bool:
         """Whether it is only for their limits that nobody can be asked."""
-        return full(self.snapshot, request, exclude, self._clock.now())
+        return full(self.snapshot, self._shifted(request), exclude, self._clock.now())
 
     def anybody(self, request: Request, *, exclude: Collection[str] = (), now: float) -> bool:
         """Whether somebody may be asked, tried before or not."""
         snapshot = self.snapshot if now < self.snapshot.wake else self._publish(now)
-        return anybody(snapshot, request, exclude, now)
+        return anybody(snapshot, self._shifted(request), exclude, now)
+
+    def _shifted(self, request: Request) -> Request:
+        to = self._shifts.get(request.tier) if self._shifts and request.tier is not None else None
+        return request if to is None else replace(request, tier=to)
 
     # -- the roster ---------------------------------------------------------------------------------
 
@@ -306,7 +324,9 @@ class Pool:
         self._warm_up(members, now)
         kept = {endpoint.id for endpoint in wanted}
         events += [EndpointLeft(now, m.endpoint) for id, m in known.items() if id not in kept]
-        self.snapshot = self._picture(members, now)
+        before, self.snapshot = self.snapshot, self._picture(members, now)
+        if before.members:
+            events += moves(before, self.snapshot, now)
         if self._ejector is not None:
             for event in events:
                 if isinstance(event, EndpointLeft):
@@ -358,9 +378,10 @@ class Pool:
         with self._lock:
             member = self._member(id)
             before, member.status = member.status, status
-            self._publish(now)
+            self._refresh(now)
         if before is not member.status:
             self._emit(StatusChanged(now, id, member.status, before))
+        self._tell_news()
 
     def drain(self, id: str, *, migrate: bool = False) -> int:
         """Give it no new calls; those in flight finish.
@@ -398,9 +419,10 @@ class Pool:
             member = self._member(id)
             before, member.healthy = member.healthy, healthy
             if before is not healthy:
-                self._publish(now)
+                self._refresh(now)
         if before is not healthy:
             self._emit(HealthChanged(now, id, healthy, reason))
+            self._tell_news()
 
     def force_open(self, id: str) -> None:
         """Refuse it every call until `reset` or `force_close`; calls that wait for it are made elsewhere."""
@@ -441,6 +463,35 @@ class Pool:
         """
         self._member(id).breaker.reset()
 
+    def shift_tier(self, tier: str, *, to: str) -> None:
+        """Send calls for `tier` to the endpoints of tier `to`, until `unshift_tier`.
+
+        Raises:
+            ConfigError: no endpoint of the pool is of tier `to`, or it is the same tier.
+        """
+        tiers = sorted({m.endpoint.tier for m in self.snapshot.members})
+        if to not in tiers or to == tier:
+            raise ConfigError(f"calls for tier {tier!r} cannot go to tier {to!r}", valid=tiers, got=to)
+        now = self._clock.now()
+        with self._lock:
+            before, self._shifts = self._shifts.get(tier), self._shifts | {tier: to}
+        if before != to:
+            self._emit(TierShifted(now, tier, to))
+
+    def unshift_tier(self, tier: str) -> None:
+        """Send calls for `tier` to its own endpoints again. Does nothing when they go there."""
+        now = self._clock.now()
+        with self._lock:
+            shifted = tier in self._shifts
+            self._shifts = {name: to for name, to in self._shifts.items() if name != tier}
+        if shifted:
+            self._emit(TierShifted(now, tier, None))
+
+    @property
+    def shifts(self) -> dict[str, str]:
+        """Tiers whose calls go to another tier for now, and to which."""
+        return dict(self._shifts)
+
     def _migrate(self, id: str, reason: str) -> int:
         if self._recall is None:
             return 0
@@ -467,8 +518,9 @@ class Pool:
 
     def _new_breaker(self, id: str) -> CircuitBreaker:
         def changed(change: BreakerChanged) -> None:
-            self._publish(change.at)
+            self._refresh(change.at)
             self._emit(change)
+            self._tell_news()
 
         return CircuitBreaker(
             self._breaker_policy or BreakerPolicy(),
@@ -479,11 +531,42 @@ class Pool:
             state=BreakerState.CLOSED if self._breaker_policy else BreakerState.DISABLED,
         )
 
+    def catch_up(self, now: float | None = None) -> None:
+        """Take in, and tell, what time alone has changed; without calls nobody else would look."""
+        if now is None:
+            now = self._clock.now()
+        if now >= self.snapshot.wake or self._ejected:
+            self._publish(now)
+
     def _publish(self, now: float) -> Snapshot:
-        """Work out anew who may be asked."""
+        """Work out anew who may be asked, and tell what that changed. Not under the lock."""
+        snapshot = self._refresh(now)
+        self._tell_news()
+        return snapshot
+
+    def _refresh(self, now: float) -> Snapshot:
+        """Work out anew who may be asked. What that changed is told by `_tell_news`."""
         with self._lock:
-            self.snapshot = self._picture(self.snapshot.members, now)
-            return self.snapshot
+            before = self.snapshot
+            warming = [m for m in before.members if m.warming_since is not None] if self._slow_start else ()
+            self.snapshot = after = self._picture(before.members, now)
+            self._news.extend(EndpointWarm(now, m.endpoint.id) for m in warming if m.warming_since is None)
+            for id in tuple(self._ejected):
+                member = after.by_id.get(id)
+                if member is None or member.ejected_until <= now:
+                    self._ejected.discard(id)
+                    if member is not None:
+                        self._news.append(EndpointReturned(now, id))
+            self._news.extend(moves(before, after, now))
+            return after
+
+    def _tell_news(self) -> None:
+        while self._news:
+            try:
+                event = self._news.popleft()
+            except IndexError:  # another thread tells it
+                return
+            self._emit(event)
 
     def _tell(self, events: Iterable[Event]) -> None:
         for event in events:

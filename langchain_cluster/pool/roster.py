@@ -10,6 +10,7 @@ from types import MappingProxyType
 from langchain_cluster.errors import ConfigError
 from langchain_cluster.model.call import Request
 from langchain_cluster.model.endpoint import Endpoint, EndpointStatus, Role
+from langchain_cluster.model.events import Event, PanicChanged, TrafficMoved
 from langchain_cluster.model.policy import SlowStartPolicy
 from langchain_cluster.pool.levels import panics, shares
 from langchain_cluster.pool.members import Member, Snapshot
@@ -73,7 +74,7 @@ def build_snapshot(
             free_at = member.free_at(now)
             if free_at > now:
                 wake = min(wake, free_at)
-    levels, panic = _levels(members, ready, now)
+    levels, parts, panic, sparse = _levels(members, ready, now)
     narrowest = min((m.endpoint.window or inf for m in members), default=inf)
     groups = [level for level, _ in levels]
     groups += [busy for number in _numbers(ready) if (busy := _of(ready, number, busy=True))]
@@ -104,8 +105,21 @@ def build_snapshot(
         weights=tuple(m.weight for m in members),
         narrowest=narrowest,
         doubtful=narrowest < inf or any(m.endpoint.hints.denied for m in members),
-        zoned=len(members) >= ZONED and not panic,
+        zoned=len(members) >= ZONED and not sparse,
+        shares=parts,
+        panic=panic,
     )
+
+
+def moves(before: Snapshot, after: Snapshot, now: float) -> list[Event]:
+    """What has changed between two pictures in how levels share the traffic."""
+    events: list[Event] = []
+    if before.shares != after.shares and max(len(before.shares), len(after.shares)) > 1:
+        events.append(TrafficMoved(now, after.shares, before.shares))
+    if before.panic != after.panic:
+        events += [PanicChanged(now, level, True) for level in after.panic if level not in before.panic]
+        events += [PanicChanged(now, level, False) for level in before.panic if level not in after.panic]
+    return events
 
 
 def _numbers(members: Sequence[Member]) -> list[int]:
@@ -120,22 +134,23 @@ def _of(members: Sequence[Member], number: int, *, busy: bool) -> tuple[Member, 
 
 def _levels(
     members: Sequence[Member], ready: Sequence[Member], now: float
-) -> tuple[list[tuple[tuple[Member, ...], float]], bool]:
+) -> tuple[list[tuple[tuple[Member, ...], float]], tuple[tuple[int, float], ...], tuple[int, ...], bool]:
     """(who of the level may be asked, its share of the traffic) per level that has anybody.
 
-    And whether one of them is used whole, because too few of it are well.
+    And each level's number with its share; those where endpoints are asked that would not be, because
+    too few are well; and whether too few are well anywhere.
     """
     counted = [m for m in members if m.in_service]
     numbers = _numbers(counted)
     idle = {number: _of(ready, number, busy=False) for number in numbers}
     totals = {number: sum(m.endpoint.priority == number for m in counted) for number in numbers}
     parts, together = shares([(len(idle[number]), totals[number]) for number in numbers])
-    levels, panic = [], False
+    levels, panic, sparse = [], [], False
     for number, part in zip(numbers, parts, strict=True):
         group = idle[number]
         if panics(len(group), totals[number], together):
-            panic = True
-            group = tuple(
+            sparse = True
+            whole = tuple(
                 m
                 for m in counted
                 if m.endpoint.priority == number
@@ -143,9 +158,12 @@ def _levels(
                 and m.why_not(now, blind=True, panic=True) is None
                 and not m.probing
             )
+            if whole != group:
+                panic.append(number)
+            group = whole
         if group:
             levels.append((group, part))
-    return levels, panic
+    return levels, tuple(zip(numbers, parts, strict=True)), tuple(panic), sparse
 
 
 def _spill(parts: Sequence[float]) -> tuple[float, ...]:
