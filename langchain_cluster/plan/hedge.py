@@ -43,14 +43,15 @@ def ask_stream_hedged(request: Request, cx: Context, started: float, source: str
     while True:
         with Race(tries, streaming=True) as race:
             outcome, lease = yield from race.run()
-            if outcome.verdict is Verdict.OK:
-                ended = yield from deliver(tries, outcome.value, lease)
-                if isinstance(ended, Answer):
-                    race.learn(ended.first_token_seconds)
-                    return ended
-                outcome = ended
-            else:
-                lease.settle(tries.blame(outcome), now=cx.now())
+            with lease:  # the race no longer holds it, and whoever reads the stream may leave
+                if outcome.verdict is Verdict.OK:
+                    ended = yield from deliver(tries, outcome.value, lease)
+                    if isinstance(ended, Answer):
+                        race.learn(ended.first_token_seconds)
+                        return ended
+                    outcome = ended
+                else:
+                    lease.settle(tries.blame(outcome), now=cx.now())
         yield from tries.go_on(outcome, lease)
 
 

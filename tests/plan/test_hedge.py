@@ -259,6 +259,19 @@ def test_a_stream_is_hedged_up_to_its_first_token() -> None:
     assert it.cx.lately.first_token._samples[-1] == 0.7
 
 
+def test_a_stream_that_is_left_after_its_race_gives_its_place_back() -> None:
+    it = world("a", "b")
+    call: Any = it.ask(stream=True)
+    attempt = call.now.attempt
+    first = begin(call)
+    first.end(Outcome(Verdict.OK, value=Started(attempt, cast(Any, Stream()), [], None)))
+    call.send(None)
+    assert isinstance(call.now, Relay)
+    call.plan.close()
+    assert it.in_flight == 0
+    assert it.pool.get("a").failed == 0, "leaving says nothing about anybody"
+
+
 def test_a_stream_that_breaks_after_a_hedge_is_interrupted() -> None:
     it = world("a", "b")
     call: Any = it.ask(stream=True)
