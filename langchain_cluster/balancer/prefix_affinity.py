@@ -8,6 +8,11 @@ llm-d asks the endpoints; a hash of the first blocks needs neither, is the same 
 Affinity gives way where it costs more than it saves: when the home has more than its part of the calls
 in flight, or answers several times slower than where the key would spill to. Only candidates count as
 load: SGLang's router also counts what is dead, and so takes its living endpoints for overloaded.
+
+A home that is slow piles up calls in flight and spills by that alone. Its latency is the weaker sign: a
+prompt that is computed for the first time takes ten times as long as one whose beginning is cached, so a
+home that has just met a new prompt looks sick. Only a much larger factor tells. (On two llama.cpp servers
+a factor of 3 undid what affinity saves; see tests/benchmarks/prefix.py.)
 """
 
 from __future__ import annotations
@@ -39,8 +44,9 @@ class PrefixAffinity:
             share a home; too many and prompts that share their beginning part. A last part that does not
             fill a block does not count, unless it is all there is.
         bound: how much more than its part of the calls in flight a home may have, > 1.
-        penalty: how many times as long as elsewhere an answer may take at home, >= 1: what the cache is
-            worth.
+        penalty: how many times as long as elsewhere an answer may take at home, >= 1. Well above what a
+            prompt that is computed anew takes beside one that is cached, or every new prompt drives the
+            others from their home.
 
     Raises:
         ConfigError: a value out of range. From `pick`: a prefix that is no text.
@@ -48,7 +54,7 @@ class PrefixAffinity:
 
     name = "prefix_affinity"
 
-    def __init__(self, blocks: int = 16, bound: float = 1.25, penalty: float = 3.0) -> None:
+    def __init__(self, blocks: int = 16, bound: float = 1.25, penalty: float = 30.0) -> None:
         if type(blocks) is not int or blocks < 1:
             raise ConfigError(f"blocks {blocks!r} is not an integer >= 1", key="balancer.blocks")
         if type(penalty) not in (int, float) or not penalty >= 1.0 or not isfinite(penalty):

@@ -113,9 +113,18 @@ def test_a_home_that_was_slow_long_ago_is_tried_again() -> None:
     balancer, candidates = PrefixAffinity(), standins(30)
     home, second = two_homes(balancer, candidates)
     assert second is not home
-    home.ewma_seconds = 10.0
+    home.ewma_seconds = 100.0
     assert place(balancer, candidates, SYSTEM, now=1.0) is second
     assert place(balancer, candidates, SYSTEM, now=30.0) is home
+
+
+def test_a_home_that_has_just_computed_a_new_prompt_is_not_taken_for_sick() -> None:
+    balancer, candidates = PrefixAffinity(), standins(2)
+    for prefix in (f"{i} {SYSTEM}" for i in range(50)):
+        home = place(balancer, candidates, prefix)
+        (other,) = (c for c in candidates if c is not home)
+        home.ewma_seconds, other.ewma_seconds = 2.0, 0.2  # cold here, cached there
+        assert place(balancer, candidates, prefix) is home
 
 
 def test_a_slow_home_is_not_left_for_one_that_is_full() -> None:
@@ -187,4 +196,4 @@ def test_a_prefix_that_is_no_text_is_an_error() -> None:
 
 def test_its_name_and_its_repr() -> None:
     assert PrefixAffinity.name == "prefix_affinity"
-    assert repr(PrefixAffinity()) == "PrefixAffinity(blocks=16, bound=1.25, penalty=3)"
+    assert repr(PrefixAffinity()) == "PrefixAffinity(blocks=16, bound=1.25, penalty=30)"
