@@ -29,7 +29,17 @@ from langchain_cluster.model.call import Outcome, Request, Usage, Verdict
 from langchain_cluster.model.endpoint import Capacity, Endpoint, EndpointStatus, Load, Price, Role, Roster
 from langchain_cluster.model.filters import EndpointFilter
 from langchain_cluster.model.health import HealthPolicy
-from langchain_cluster.model.policy import BreakerPolicy, HedgePolicy, OutlierPolicy, Policy, SlowStartPolicy
+from langchain_cluster.model.policy import (
+    BreakerPolicy,
+    ConcurrencyPolicy,
+    HedgePolicy,
+    OutlierPolicy,
+    Policy,
+    QueuePolicy,
+    Quota,
+    SlowStartPolicy,
+    ThrottlePolicy,
+)
 from langchain_cluster.pool import Pool
 from langchain_cluster.retriever import ClusteredRetriever
 
@@ -45,6 +55,7 @@ __all__ = [
     "ClusteredEmbeddings",
     "ClusteredLLM",
     "ClusteredRetriever",
+    "ConcurrencyPolicy",
     "ConfigError",
     "DeadlineExceeded",
     "DiscoveryError",
@@ -62,12 +73,15 @@ __all__ = [
     "Policy",
     "Pool",
     "Price",
+    "QueuePolicy",
+    "Quota",
     "Request",
     "Role",
     "Roster",
     "SlowStartPolicy",
     "StaticDiscovery",
     "StreamInterrupted",
+    "ThrottlePolicy",
     "Usage",
     "Verdict",
     "deadline",

@@ -44,7 +44,16 @@ from langchain_cluster.model.events import (
 )
 from langchain_cluster.model.events import Event as ClusterEvent
 from langchain_cluster.model.health import HealthPolicy
-from langchain_cluster.model.policy import BreakerPolicy, OutlierPolicy, Policy, SlowStartPolicy
+from langchain_cluster.model.policy import (
+    BreakerPolicy,
+    ConcurrencyPolicy,
+    OutlierPolicy,
+    Policy,
+    QueuePolicy,
+    Quota,
+    SlowStartPolicy,
+    ThrottlePolicy,
+)
 from langchain_cluster.plan.call import complete, relay
 from langchain_cluster.plan.context import Context
 from langchain_cluster.plugins import make_balancer
@@ -70,6 +79,10 @@ class Cluster:
         breaker: each endpoint's circuit breaker; None for none.
         outlier: when an endpoint that does worse than its peers is taken out; None for never.
         slow_start: how an endpoint that joins later warms up; None for at once.
+        concurrency: finds out how many calls at once each endpoint bears; None: `max_connections` alone.
+        quotas: quota group -> what its endpoints may be asked together in a minute.
+        throttle: when calls are refused here because most were refused there; None for never.
+        queue: how many calls wait when every endpoint is at a limit; None for as many as come.
         health: how endpoints are checked: a policy, a check, or the name of one; None for not at all.
         drain_timeout: seconds `close` waits for calls in flight.
         clock, seed: time and chance, for tests.
@@ -91,6 +104,10 @@ class Cluster:
         breaker: BreakerPolicy | None = BreakerPolicy(),  # noqa: B008  (frozen)
         outlier: OutlierPolicy | None = None,
         slow_start: SlowStartPolicy | float | None = None,
+        concurrency: ConcurrencyPolicy | None = None,
+        quotas: Mapping[str, Quota] | None = None,
+        throttle: ThrottlePolicy | None = None,
+        queue: QueuePolicy | None = QueuePolicy(),  # noqa: B008  (frozen)
         health: HealthPolicy | HealthCheck | str | None = None,
         drain_timeout: float = 10.0,
         clock: Clock | None = None,
@@ -128,6 +145,10 @@ class Cluster:
             breaker=breaker,
             outlier=outlier,
             slow_start=slow_start,
+            concurrency=concurrency,
+            quotas=quotas,
+            throttle=throttle,
+            queue=queue,
             clock=self.clock,
             seed=seed,
             emit=self._emit,
@@ -439,10 +460,13 @@ class Cluster:
         self.events.emit(event)
 
     def stats(self) -> dict[str, Any]:
-        """Counts since the start, what is in flight, and a line per endpoint."""
+        """Counts since the start, what is in flight and waits, and a line per endpoint."""
+        now = self.clock.now()
         return {
             **self._tally.counts(),
             "in_flight": self.in_flight,
+            "queue": self.pool.line.counts(),
+            "throttled": 0 if self.pool.throttle is None else self.pool.throttle.refused,
             "endpoints": {
                 m.endpoint.id: {
                     "status": m.status.value,
@@ -452,6 +476,7 @@ class Cluster:
                     "failed": m.failed,
                     "ewma_seconds": m.ewma_seconds,
                     "output_tokens": m.tokens,
+                    "limits": m.limits(now),
                 }
                 for m in self.pool
             },

@@ -35,6 +35,10 @@ def cluster_arguments(config: ClusterConfig, role: Role = Role.LLM) -> dict[str,
         "breaker": config.breaker,
         "outlier": config.outlier,
         "slow_start": config.slow_start,
+        "concurrency": config.concurrency,
+        "quotas": config.quotas,
+        "throttle": config.throttle,
+        "queue": config.queue,
         "drain_timeout": config.drain_timeout,
     }
 

@@ -13,7 +13,15 @@ from langchain_cluster.config.health import HealthConfig, named
 from langchain_cluster.config.leadership import LeadershipConfig
 from langchain_cluster.config.policy import PolicyConfig
 from langchain_cluster.errors import ConfigError
-from langchain_cluster.model.policy import BreakerPolicy, OutlierPolicy, SlowStartPolicy
+from langchain_cluster.model.policy import (
+    BreakerPolicy,
+    ConcurrencyPolicy,
+    OutlierPolicy,
+    QueuePolicy,
+    Quota,
+    SlowStartPolicy,
+    ThrottlePolicy,
+)
 from langchain_cluster.model.strict import Seconds, Strict
 
 
@@ -33,6 +41,12 @@ class ClusterConfig(Strict):
     breaker: BreakerPolicy | None = BreakerPolicy()
     outlier: OutlierPolicy | None = None
     slow_start: SlowStartPolicy | None = None
+    concurrency: ConcurrencyPolicy | None = None
+    quotas: dict[str, Quota] = Field(
+        default_factory=dict, description="quota group -> what its endpoints may be asked together"
+    )
+    throttle: ThrottlePolicy | None = None
+    queue: QueuePolicy | None = QueuePolicy()
     health: Annotated[HealthConfig | None, BeforeValidator(named)] = None
     leadership: Annotated[LeadershipConfig | None, BeforeValidator(_kind)] = None
     policy: PolicyConfig = PolicyConfig()

@@ -43,6 +43,9 @@ def request_of(
     if abilities := abilities_for(question.messages):
         needs |= abilities
     tokens, reserve = None, 0
+    prompt_tokens, answer_tokens = 0, None
+    if cluster.pool.snapshot.metered:
+        prompt_tokens, answer_tokens = least_tokens(question), reserve_of(arguments) or None
     narrowest = cluster.pool.snapshot.narrowest
     if narrowest < inf:
         tokens, reserve = least_tokens(question), reserve_of(arguments)
@@ -68,6 +71,8 @@ def request_of(
         payload=question,
         fingerprint=digest,
         prefix=prefix_of(question) if cluster.pool.balancer.name == "prefix_affinity" else None,
+        prompt_tokens=prompt_tokens,
+        answer_tokens=answer_tokens,
     )
 
 

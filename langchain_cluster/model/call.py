@@ -74,6 +74,8 @@ class Request:
         payload: what the endpoint is given; opaque to every decision.
         fingerprint: digest of all that determines the answer but the model; None: not cacheable.
         prefix: the text the prompt begins with: what is likely to be cached where it was seen before.
+        prompt_tokens: the fewest the prompt can have, for endpoints with `max_tpm`.
+        answer_tokens: the most the answer may have, for those; None: nobody says.
     """
 
     key: str | None = None
@@ -91,6 +93,8 @@ class Request:
     payload: Any = None
     fingerprint: str | None = None
     prefix: str | None = None
+    prompt_tokens: int = 0
+    answer_tokens: int | None = None
 
     def __post_init__(self) -> None:
         if type(self.role) is not Role:
@@ -275,6 +279,7 @@ class Answer:
     usage: Usage | None = None
     delivered: bool = False  # its chunks were handed out already
     storable: bool = True  # it may be cached
+    queue_seconds: float = field(default=0.0, kw_only=True)  # it waited for a place
     first_token_seconds: float | None = None
     degraded: str | None = None
 
@@ -289,5 +294,6 @@ class Answer:
             "hedged": self.hedged,
             "seconds": self.seconds,
             "cost_usd": self.cost,
+            **({"queue_seconds": self.queue_seconds} if self.queue_seconds else {}),
             **degraded,
         }

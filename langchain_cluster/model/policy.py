@@ -127,9 +127,7 @@ class ConcurrencyPolicy(Strict):
     @model_validator(mode="after")
     def _ordered(self) -> Self:
         if not self.least <= self.initial <= self.most:
-            raise ValueError(
-                f"initial {self.initial} is not between least {self.least} and most {self.most}"
-            )
+            raise ValueError(f"initial {self.initial} is not between least {self.least} and most {self.most}")
         return self
 
 

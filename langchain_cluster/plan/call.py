@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from langchain_cluster.model.call import Answer, Request
 from langchain_cluster.model.events import CallEnded
+from langchain_cluster.plan.admit import throttled
 from langchain_cluster.plan.attempts import ask, ask_stream
 from langchain_cluster.plan.context import Context
 from langchain_cluster.plan.degrade import degrading
@@ -16,6 +17,8 @@ from langchain_cluster.plan.lookup import Ask, with_cache, without_value
 def complete(request: Request, cx: Context) -> Plan[Answer]:
     """A whole answer."""
     how: Ask = ask if cx.policy.hedge is None else ask_hedged
+    if cx.pool.throttle is not None:
+        how = throttled(cx.pool.throttle, how)
     if cx.policy.degrade:
         how = degrading(how)
     return (yield from one_call(request, cx, how, streaming=False))
@@ -27,6 +30,8 @@ def relay(request: Request, cx: Context) -> Plan[Answer]:
     An answer that is not `delivered` came from the cache, and is still to be handed out.
     """
     how: Ask = ask_stream if cx.policy.hedge is None else ask_stream_hedged
+    if cx.pool.throttle is not None:
+        how = throttled(cx.pool.throttle, how)
     if cx.policy.degrade:
         how = degrading(how)
     return (yield from one_call(request, cx, how, streaming=True))

@@ -118,6 +118,8 @@ class Race:
     def second(self) -> Lease | None:
         """A claim for the second attempt, if the budgets bear it and somebody else is free now."""
         tries, cx = self.tries, self.tries.cx
+        if cx.pool.line.waiting:
+            return None  # a first attempt of somebody else's comes before it
         now = cx.now()
         exclude = (*tries.tried, *tries.too_small, self.runners[0].lease.endpoint.id)
         try:
@@ -128,7 +130,7 @@ class Race:
             cx.budget is None or cx.budget.withdraw(now)
         )
         if not paid or lease.probe:
-            lease.settle(Outcome.abandoned(), now=now)
+            lease.cancel(now=now)
             return None
         tries.hedged = True
         cx.emit(HedgeBegun(now, self.runners[0].lease.endpoint.id, lease.endpoint.id))

@@ -13,12 +13,11 @@ from langchain_cluster.errors import (
 from langchain_cluster.guard.retry import pause, stops
 from langchain_cluster.model.call import Answer, Attempt, AttemptReport, Limits, Outcome, Request, Verdict
 from langchain_cluster.model.events import AttemptEnded, RetryBudgetEmpty
+from langchain_cluster.plan.admit import in_line
 from langchain_cluster.plan.context import Context
-from langchain_cluster.plan.effects import Plan, Sleep, Started, Wait
+from langchain_cluster.plan.effects import Plan, Sleep, Started
 from langchain_cluster.pool.members import Lease
-from langchain_cluster.pool.vacancy import Vacancy
 
-LOOK_AGAIN = 1.0  # seconds
 STALE_CONNECTIONS = 10  # one client may hold this many connections of a closed event loop
 
 
@@ -36,6 +35,7 @@ class Tries:
     stale: int = 0
     hedged: bool = False
     moved: int = 0  # tries that were called back: nobody failed, so they do not count
+    queued: float = 0.0  # seconds it has waited for a place
     same: str | None = None  # the endpoint to ask next, because its client had a dead connection
 
     @property
@@ -52,38 +52,29 @@ class Tries:
     def lease(self) -> Plan[Lease]:
         """A claim on an endpoint that was not tried, or on one that was, after a wait."""
         policy, pool = self.cx.policy, self.cx.pool
-        waited: Vacancy | None = None
-        lease: Lease | None = None
-        try:
-            while lease is None:
-                now = self.cx.now()
-                self.check_deadline(now)
-                # A probe may fail: not on the last try, unless every try is, or nobody would ever probe.
-                last_try = 1 < policy.attempts <= self.made + 1
-                exclude = (*self.tried, *self.too_small)
-                same, self.same = self.same, None
-                if same is not None:
-                    exclude = tuple(m.endpoint.id for m in pool if m.endpoint.id != same)
-                freed = pool.vacancies.freed
+        while True:
+            now = self.cx.now()
+            self.check_deadline(now)
+            # A probe may fail: not on the last try, unless every try is, or nobody would ever probe.
+            last_try = 1 < policy.attempts <= self.made + 1
+            exclude = (*self.tried, *self.too_small)
+            same, self.same = self.same, None
+            if same is not None:
+                exclude = tuple(m.endpoint.id for m in pool if m.endpoint.id != same)
+            if not pool.line.waiting or same is not None or not pool.line.holds_up(self.request, exclude):
                 try:
-                    lease = pool.acquire(self.request, exclude=exclude, probe=not last_try, now=now)
-                except NoEndpointAvailable as nobody:
-                    if same is not None:
-                        continue  # it left, or filled up, a moment ago
-                    if pool.full(self.request, exclude=exclude):
-                        waited = pool.vacancy(freed, self.request, exclude=exclude)
-                        yield from Wait(waited, self.look_again(now))
-                    else:
-                        yield from self.nobody(nobody, now)
-        finally:
-            if waited is not None:
-                waited.used(None if lease is None else lease.endpoint)
-        return lease
-
-    def look_again(self, now: float) -> float:
-        """When to look for a place untold: an endpoint may have joined, or be well again."""
-        later = now + LOOK_AGAIN
-        return later if self.deadline is None else min(later, self.deadline)
+                    return pool.acquire(self.request, exclude=exclude, probe=not last_try, now=now)
+                except NoEndpointAvailable as error:
+                    nobody = error
+                if same is not None:
+                    continue  # it left, or filled up, a moment ago
+                if not pool.full(self.request, exclude=exclude):
+                    yield from self.nobody(nobody, now)
+                    continue
+            given = yield from in_line(self, exclude, probe=not last_try)
+            if isinstance(given, Lease):
+                return given
+            yield from self.nobody(given, self.cx.now())
 
     def nobody(self, nobody: NoEndpointAvailable, now: float) -> Plan[None]:
         """Nobody untried may be asked: wait for somebody who asked to be left alone, or try again."""
@@ -278,4 +269,5 @@ class Tries:
             delivered,
             outcome.storable,
             outcome.first_token_seconds,
+            queue_seconds=self.queued,
         )

@@ -59,11 +59,33 @@ def anybody(snapshot: Snapshot, request: Request, exclude: Collection[str], now:
     return bool(suited(known, request, exclude))
 
 
+def has_room(member: Member, request: Request, now: float) -> bool:
+    """Whether one more call is within its limits."""
+    return member.in_flight < member.limit and (
+        member.rates is None or member.rates.free_at(request, now) <= now
+    )
+
+
 def full(snapshot: Snapshot, request: Request, exclude: Collection[str], now: float) -> bool:
     """Whether somebody would be asked, if only a call of its own ended."""
     exclude = left_out(snapshot, request, exclude, now)
     known = suited((*snapshot.ready, *chain(*snapshot.reserve)), request, exclude)
-    return any(m.in_flight >= m.limit for m in known)
+    return any(not has_room(member, request, now) for member in known)
+
+
+def room(snapshot: Snapshot, request: Request, exclude: Collection[str], now: float) -> tuple[float, bool]:
+    """When time alone may make a place, infinity if it will not; whether a call that ends may."""
+    exclude = left_out(snapshot, request, exclude, now)
+    soonest, taken = inf, False
+    for member in suited(snapshot.members, request, exclude):
+        if (at := member.free_at(now)) < inf:
+            if member.rates is not None:
+                at = max(at, member.rates.free_at(request, now))
+            if member.taken:
+                taken = True
+            elif at > now:
+                soonest = min(soonest, at)
+    return soonest, taken
 
 
 def seconds_to_cool(
@@ -96,7 +118,7 @@ def nobody(snapshot: Snapshot, request: Request, exclude: Collection[str], now: 
     why = {m.endpoint.id: _why_not(m, request, doubts, exclude, now) for m in told_first}
     # Who was asked already may be asked again: only what the request itself rules out never will.
     # Nobody can tell when the call ends that fills an endpoint, or probes it.
-    times = [m.free_at(now) for m in members if m.endpoint.id in ids and not m.taken]
+    times = [_free_at(m, request, now) for m in members if m.endpoint.id in ids and not m.taken]
     soonest = min((at for at in times if at < inf), default=None)
     wait = None if soonest is None else max(0.0, soonest - now)
     return NoEndpointAvailable(text, retry_after=wait, why=why)
@@ -111,4 +133,11 @@ def _why_not(member: Member, request: Request, doubts: Doubts, exclude: Collecti
         reason = "circuit half open, a probe is under way"
     if reason is None and member.in_flight >= member.limit:
         reason = f"at its limit of {member.limit:g} calls"
+    if reason is None and (wait := _free_at(member, request, now) - now) > 0:
+        reason = f"out of its limits per minute for {wait:.1f} s more"
     return reason or "lost to another call"
+
+
+def _free_at(member: Member, request: Request, now: float) -> float:
+    at = member.free_at(now)
+    return at if member.rates is None else max(at, member.rates.free_at(request, now))

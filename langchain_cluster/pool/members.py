@@ -9,7 +9,9 @@ from threading import Lock
 from types import MappingProxyType, TracebackType
 from typing import Self
 
+from langchain_cluster.guard.aimd import Aimd
 from langchain_cluster.guard.breaker import BreakerState, CircuitBreaker, Permit
+from langchain_cluster.guard.limits import Rates, Reservation
 from langchain_cluster.model.call import Outcome, Request, Verdict
 from langchain_cluster.model.endpoint import Endpoint, EndpointStatus, Load
 from langchain_cluster.pool.peers import Peers
@@ -27,9 +29,9 @@ class Member:
     """An endpoint and what is known of it now. Plain slots, written under `lock`, read without."""
 
     __slots__ = (
-        "breaker", "cooling_until", "decay", "ejected_until", "endpoint", "ewma_at", "ewma_seconds",
+        "aimd", "breaker", "cooling_until", "decay", "ejected_until", "endpoint", "ewma_at", "ewma_seconds",
         "failed", "healthy", "in_flight", "index", "last_seen", "limit", "load", "lock", "peers", "quick",
-        "registered_at", "served", "starts", "status", "tokens", "warming_since", "weight",
+        "rates", "registered_at", "served", "starts", "status", "tokens", "warming_since", "weight",
     )  # fmt: skip
 
     def __init__(
@@ -49,6 +51,8 @@ class Member:
         self.cooling_until = self.ejected_until = 0.0
         self.starts: dict[int, float] = {}  # of the calls in flight, the oldest first
         self.warming_since: float | None = None
+        self.rates: Rates | None = None  # what it may be asked in a minute
+        self.aimd: Aimd | None = None  # how many calls at once it was found to bear
         self.describe(endpoint)
 
     def describe(self, endpoint: Endpoint) -> None:
@@ -57,6 +61,19 @@ class Member:
         self.weight = endpoint.weight
         most = endpoint.capacity.max_connections
         self.limit: float = inf if most is None else most
+        if self.aimd is not None:
+            self.limit = min(self.limit, int(self.aimd.limit))
+
+    def adapt(self, outcome: Outcome, started: float, now: float) -> None:
+        """Find out how many calls at once it bears. Called under `lock`, while the call still counts."""
+        aimd = self.aimd
+        if aimd is None:
+            return
+        before = int(aimd.limit)
+        aimd.ended(outcome, started=started, in_flight=self.in_flight, now=now)
+        if int(aimd.limit) != before and self.warming_since is None:
+            most = self.endpoint.capacity.max_connections
+            self.limit = int(aimd.limit) if most is None else min(most, int(aimd.limit))
 
     def warm(self, factor: float) -> None:
         """Set its share and its limit to a part of the whole, 0-1; at 1 it is warm."""
@@ -129,6 +146,14 @@ class Member:
         """Whether calls under way keep it from being asked: as many as it bears, or its probe."""
         return self.in_flight >= self.limit or self.breaker.state is BreakerState.HALF_OPEN
 
+    def limits(self, now: float) -> dict[str, float]:
+        """The limits it has now, by name; of those per minute also what is used: its own, or its group's."""
+        found = {} if self.limit == inf else {"connections": self.limit}
+        if self.rates is not None:
+            for name, (used, limit) in self.rates.counts(now).items():
+                found |= {name: limit, f"{name}_used": used}
+        return found
+
     @property
     def probing(self) -> bool:
         """Whether only a probe may go to it."""
@@ -195,6 +220,7 @@ class Snapshot:
         turn, choose: what the balancer has prepared for `ready`: who is next whatever is asked, or who
             is to answer a request at a time; None where it has prepared nothing.
         narrowest: the smallest window any member is known or said to have, tokens.
+        metered: whether some member may be asked only so many tokens a minute.
         doubtful: whether members have windows, or profiles that deny them something.
         zoned: whether a call's wish for a zone is heard: many enough are there, and no level panics.
         shares: (number, part of the traffic 0-1) of each priority level that has members in service.
@@ -213,6 +239,7 @@ class Snapshot:
     turn: Callable[[], Member] | None = None
     choose: Callable[[Request, float], Member] | None = None
     narrowest: float = inf
+    metered: bool = field(default=False, kw_only=True)
     doubtful: bool = False
     zoned: bool = False
     shares: tuple[tuple[int, float], ...] = ()
@@ -229,11 +256,20 @@ class Lease:
     probe gives its place back.
     """
 
-    __slots__ = ("_penalty", "_permit", "_settled_by_pool", "endpoint", "member", "settled", "started")
+    __slots__ = (
+        "_penalty", "_permit", "_reserved", "_settled_by_pool", "endpoint", "member", "settled", "started",
+    )  # fmt: skip
 
     def __init__(
-        self, member: Member, permit: Permit, now: float, penalty: float, settled_by_pool: Settled | None
+        self,
+        member: Member,
+        permit: Permit,
+        now: float,
+        penalty: float,
+        settled_by_pool: Settled | None,
+        reserved: Reservation | None = None,
     ) -> None:
+        self._reserved = reserved
         self.member, self.endpoint = member, member.endpoint
         self.started, self.settled = now, False
         self._permit, self._penalty, self._settled_by_pool = permit, penalty, settled_by_pool
@@ -259,13 +295,23 @@ class Lease:
             if self.settled:
                 raise RuntimeError(f"the lease on {self.endpoint.id} is settled already")
             self.settled = True
+            if member.aimd is not None:
+                member.adapt(outcome, self.started, now)
             member.in_flight -= 1
             member.peers.in_flight -= 1
             member.starts.pop(id(self), None)
             member.learn(outcome, now, self._penalty, probe=self._permit.probe)
+        if self._reserved is not None:
+            self._reserved.settle(outcome, now)
         member.breaker.record(self._permit, outcome.verdict, now, outcome.seconds)
         if self._settled_by_pool is not None:
             self._settled_by_pool(member, outcome, now)
+
+    def cancel(self, *, now: float | None = None) -> None:
+        """Give the claim back unused: nobody was asked, so nothing counts against a limit. Once."""
+        if self._reserved is not None:
+            self._reserved.cancel()
+        self.settle(Outcome.abandoned(), now=now)
 
     def __enter__(self) -> Self:
         return self

@@ -7,14 +7,17 @@ decision and never lock. Listeners are told after the lock is released.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from random import Random
 from threading import RLock
 
 from langchain_cluster.balancer.registry import balancer_named
 from langchain_cluster.errors import ConfigError
+from langchain_cluster.guard.aimd import Aimd
 from langchain_cluster.guard.breaker import BreakerState, CircuitBreaker
+from langchain_cluster.guard.limits import RateLimits
+from langchain_cluster.guard.throttle import Throttle
 from langchain_cluster.model.call import Attempt, Outcome, Request, Verdict
 from langchain_cluster.model.endpoint import Endpoint, EndpointStatus, Load
 from langchain_cluster.model.events import (
@@ -33,22 +36,31 @@ from langchain_cluster.model.events import (
     TierShifted,
 )
 from langchain_cluster.model.filters import Condition
-from langchain_cluster.model.policy import BreakerPolicy, OutlierPolicy, SlowStartPolicy
+from langchain_cluster.model.policy import (
+    BreakerPolicy,
+    ConcurrencyPolicy,
+    OutlierPolicy,
+    QueuePolicy,
+    Quota,
+    SlowStartPolicy,
+    ThrottlePolicy,
+)
 from langchain_cluster.pool.choose import (
     anybody,
     full,
     groups,
+    has_room,
     in_zone,
     left_out,
     nobody,
+    room,
     seconds_to_cool,
     suited,
 )
 from langchain_cluster.pool.ejector import Ejector
-from langchain_cluster.pool.match import lacks
+from langchain_cluster.pool.line import Line
 from langchain_cluster.pool.members import DECAY, LONGEST, Lease, Member, Snapshot
 from langchain_cluster.pool.roster import build_snapshot, moves, no_duplicates
-from langchain_cluster.pool.vacancy import Vacancies, Vacancy
 from langchain_cluster.ports import Balancer, Now, Prepares, TakesTurns
 
 COOL_DOWN = 1.0  # seconds, for an endpoint that throttles without saying for how long
@@ -57,6 +69,8 @@ LONGEST_COOL_DOWN = 300.0  # seconds: a Retry-After of a year is a mistake of th
 # endpoint costs, or one that fails at once would look like the best; not so much that it is kept out
 # for long when it is well again.
 PENALTY, PENALTY_FACTOR = 1.0, 10.0
+# Outcomes of an endpoint that took a call on, whatever it made of it.
+_ACCEPTED = frozenset({Verdict.OK, Verdict.CALLER, Verdict.OVERFLOW})
 
 Recall = Callable[[str, str, Callable[[Attempt, float], bool]], int]
 """(endpoint, why, whether an attempt that began at a time would be answered elsewhere) -> how many."""
@@ -71,6 +85,10 @@ class Pool:
         breaker: each endpoint's circuit breaker; None switches breaking off.
         outlier: when an endpoint that does worse than its peers is taken out; None for never.
         slow_start: how an endpoint that joins later warms up (a policy, or its seconds); None: at once.
+        concurrency: finds out how many calls at once each endpoint bears; None: `max_connections` alone.
+        quotas: quota group -> what its endpoints may be asked together in a minute.
+        throttle: when calls are refused here because most were refused there; None for never.
+        queue: how many calls may wait for a place; None for as many as come.
         clock: anything with `now()`, monotonic seconds.
         seed: for every choice left to chance; the same seed and inputs do the same thing again.
         emit: told of every event, after the lock is released.
@@ -88,6 +106,10 @@ class Pool:
         breaker: BreakerPolicy | None = BreakerPolicy(),  # noqa: B008  (frozen)
         outlier: OutlierPolicy | None = None,
         slow_start: SlowStartPolicy | float | None = None,
+        concurrency: ConcurrencyPolicy | None = None,
+        quotas: Mapping[str, Quota] | None = None,
+        throttle: ThrottlePolicy | None = None,
+        queue: QueuePolicy | None = QueuePolicy(),  # noqa: B008  (frozen)
         clock: Now,
         seed: int | None = None,
         emit: Callable[[Event], None] | None = None,
@@ -106,7 +128,11 @@ class Pool:
         self._recall = recall
         self._ejector = None if outlier is None else Ejector(outlier, Random(self._rng.random()), self._eject)
         self.typical = 0.0  # seconds an answer takes, on average and lately
-        self.vacancies = Vacancies()
+        self._concurrency = concurrency
+        self._rates = RateLimits(quotas)
+        self.throttle = None if throttle is None else Throttle(throttle, Random(self._rng.random()))
+        self.queue = queue
+        self.line = Line(self, None if queue is None else queue.size)
         self._ejected: set[str] = set()  # who is out, to be told of when it is back
         self._shifts: dict[str, str] = {}  # calls for a tier -> the tier they go to for now
         self._news: deque[Event] = deque()  # found under the lock, to be told once it is released
@@ -157,7 +183,7 @@ class Pool:
         if snapshot.probes and probe:
             # Recovery must not wait for the balancer to like an endpoint that was slow to death.
             for member in suited(snapshot.probes, request, exclude):
-                if (lease := self._admit(member, now, penalty)) is not None:
+                if (lease := self._admit(member, request, now, penalty)) is not None:
                     return lease
         for group in groups(snapshot, self._rng) if snapshot.spill or snapshot.reserve else (snapshot.ready,):
             ready = suited(group, request, exclude) if choosy else group
@@ -172,27 +198,33 @@ class Pool:
                     member = ready[0]
                 else:
                     member = self.balancer.pick(ready, request, now, self._rng)
-                if (lease := self._admit(member, now, penalty)) is not None:
+                if (lease := self._admit(member, request, now, penalty)) is not None:
                     return lease
                 # Full ones go all at once: where most are, to find that out one by one takes long.
-                ready = tuple(m for m in ready if m is not member and m.in_flight < m.limit)
+                ready = tuple(m for m in ready if m is not member and has_room(m, request, now))
         if not probe:
             return self.acquire(request, exclude=exclude, penalty=penalty, now=now)
         raise nobody(self.snapshot, request, exclude, now)
 
-    def _admit(self, member: Member, now: float, penalty: float) -> Lease | None:
+    def _admit(self, member: Member, request: Request, now: float, penalty: float) -> Lease | None:
         if self._ejector is not None and self._ejector.hangs(member, self.typical, self.snapshot, now):
             return None
         permit = member.breaker.try_acquire(now)
         if permit is None:
             return None
+        reserved = None
+        if member.rates is not None and (reserved := member.rates.reserve(request, now)) is None:
+            member.breaker.record(permit, Verdict.ABANDONED, now)
+            return None
         with member.lock:
             if member.in_flight < member.limit:
                 member.in_flight += 1
                 member.peers.in_flight += 1
-                lease = Lease(member, permit, now, penalty, self._settled)
+                lease = Lease(member, permit, now, penalty, self._settled, reserved)
                 member.starts[id(lease)] = now
                 return lease
+        if reserved is not None:
+            reserved.cancel()
         member.breaker.record(permit, Verdict.ABANDONED, now)
         return None
 
@@ -204,7 +236,10 @@ class Pool:
             self._throttled(member, outcome, now)
         if self._ejector is not None:
             self._ejector.ended(member, outcome, self.snapshot, now)
-        self.vacancies.free(member.endpoint)
+        if self.throttle is not None and outcome.verdict in _ACCEPTED:
+            self.throttle.accepted(now)
+        if self.line.waiting:
+            self.line.serve(now)
 
     def _eject(self, member: Member, until: float, reason: str, now: float) -> None:
         member.ejected_until = until
@@ -228,19 +263,13 @@ class Pool:
         """Seconds until the first endpoint that asked to be left alone may be asked; None if none did."""
         return seconds_to_cool(self.snapshot, self._shifted(request), exclude, now)
 
-    def vacancy(self, freed: int, request: Request, *, exclude: Collection[str] = ()) -> Vacancy:
-        """A place for `request` that becomes free after `vacancies.freed` was `freed`."""
-        request = self._shifted(request)
-        exclude = left_out(self.snapshot, request, exclude, self._clock.now())
-
-        def suits(endpoint: Endpoint) -> bool:
-            return endpoint.id not in exclude and lacks(endpoint, request) is None
-
-        return self.vacancies.since(freed, suits)
-
     def full(self, request: Request, *, exclude: Collection[str] = ()) -> bool:
         """Whether it is only for their limits that nobody can be asked."""
         return full(self.snapshot, self._shifted(request), exclude, self._clock.now())
+
+    def room(self, request: Request, *, exclude: Collection[str] = (), now: float) -> tuple[float, bool]:
+        """When time alone may make a place, infinity if it will not; whether a call that ends may."""
+        return room(self.snapshot, request, exclude, now)
 
     def anybody(self, request: Request, *, exclude: Collection[str] = (), now: float) -> bool:
         """Whether somebody may be asked, tried before or not."""
@@ -321,6 +350,12 @@ class Pool:
                 events.append(EndpointUpdated(now, endpoint, member.endpoint))
                 member.describe(endpoint)
             members.append(member)
+        for member in members:
+            member.rates = self._rates.of(member.endpoint, member.rates)
+            if self._concurrency is not None and member.aimd is None:
+                member.aimd = Aimd(self._concurrency, now)
+                member.describe(member.endpoint)
+        self._rates.keep(wanted, now)
         self._warm_up(members, now)
         kept = {endpoint.id for endpoint in wanted}
         events += [EndpointLeft(now, m.endpoint) for id, m in known.items() if id not in kept]

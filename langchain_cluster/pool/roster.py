@@ -105,6 +105,7 @@ def build_snapshot(
         weights=tuple(m.weight for m in members),
         narrowest=narrowest,
         doubtful=narrowest < inf or any(m.endpoint.hints.denied for m in members),
+        metered=any(m.rates is not None and m.rates.tokens for m in members),
         zoned=len(members) >= ZONED and not sparse,
         shares=parts,
         panic=panic,

@@ -20,9 +20,10 @@ from langchain_cluster.guard.breaker import BreakerState
 from langchain_cluster.model.call import Answer, Outcome, Request, Usage, Verdict
 from langchain_cluster.model.endpoint import Capacity, Endpoint, EndpointStatus, Price
 from langchain_cluster.model.policy import BreakerPolicy
+from langchain_cluster.plan.admit import LOOK_AGAIN
 from langchain_cluster.plan.call import attempts_of
 from langchain_cluster.plan.effects import Call, Open, Relay, Sleep, Wait
-from langchain_cluster.plan.tries import LOOK_AGAIN, STALE_CONNECTIONS
+from langchain_cluster.plan.tries import STALE_CONNECTIONS
 from tests.plan.stepping import World
 
 REFUSED = ConnectionError("refused")

@@ -104,14 +104,13 @@ def test_a_place_is_waited_for_where_the_prompt_fits() -> None:
     wanted = Request(tokens=5_000)
     small, large = watched.lease_on("small"), watched.lease_on("large")
     assert watched.pool.full(wanted)
-    place = watched.pool.vacancy(watched.pool.vacancies.freed, wanted)
-    told: list[str] = []
-    place.subscribe(lambda: told.append("free"))
+    place = watched.pool.line.join(wanted, now=watched.clock.now())
     small.settle(Outcome.ok())
-    assert told == []
+    assert place.lease is None
     assert watched.pool.full(wanted)
     large.settle(Outcome.ok())
-    assert told == ["free"]
+    assert place.lease is not None
+    assert place.lease.endpoint.id == "large"
 
 
 def test_the_conditions_of_a_request_come_before_its_length() -> None:
