@@ -7,6 +7,7 @@ llm.invoke("hello")
 """
 
 from langchain_cluster.cluster import Cluster
+from langchain_cluster.config.factory import EndpointFactory
 from langchain_cluster.discovery import StaticDiscovery
 from langchain_cluster.drive.breaker import CircuitBreaker
 from langchain_cluster.drive.deadline import deadline
@@ -40,6 +41,7 @@ from langchain_cluster.model.policy import (
     SlowStartPolicy,
     ThrottlePolicy,
 )
+from langchain_cluster.model.stability import StabilityPolicy
 from langchain_cluster.pool import Pool
 from langchain_cluster.retriever import ClusteredRetriever
 
@@ -60,6 +62,7 @@ __all__ = [
     "DeadlineExceeded",
     "DiscoveryError",
     "Endpoint",
+    "EndpointFactory",
     "EndpointFilter",
     "EndpointStatus",
     "HealthPolicy",
@@ -79,6 +82,7 @@ __all__ = [
     "Role",
     "Roster",
     "SlowStartPolicy",
+    "StabilityPolicy",
     "StaticDiscovery",
     "StreamInterrupted",
     "ThrottlePolicy",

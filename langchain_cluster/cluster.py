@@ -18,6 +18,7 @@ from langchain_cluster.drive.blocking import BlockingDriver
 from langchain_cluster.drive.clock import SystemClock
 from langchain_cluster.drive.deadline import bounded
 from langchain_cluster.drive.follow import GRACE, Followers
+from langchain_cluster.drive.fork import on_fork
 from langchain_cluster.drive.recall import Recalls
 from langchain_cluster.drive.tally import Tally
 from langchain_cluster.drive.tasks import TaskDriver
@@ -35,13 +36,8 @@ from langchain_cluster.guard.flights import Flights
 from langchain_cluster.guard.outage import Outage
 from langchain_cluster.guard.quantile import Lately
 from langchain_cluster.model.call import Answer, Request
-from langchain_cluster.model.endpoint import Endpoint, Load, Rejected, Role
-from langchain_cluster.model.events import (
-    DiscoveryFailed,
-    DiscoveryRecovered,
-    EndpointLeft,
-    EndpointRejected,
-)
+from langchain_cluster.model.endpoint import Endpoint, Role
+from langchain_cluster.model.events import EndpointLeft
 from langchain_cluster.model.events import Event as ClusterEvent
 from langchain_cluster.model.health import HealthPolicy
 from langchain_cluster.model.policy import (
@@ -54,6 +50,7 @@ from langchain_cluster.model.policy import (
     SlowStartPolicy,
     ThrottlePolicy,
 )
+from langchain_cluster.model.stability import StabilityPolicy
 from langchain_cluster.plan.call import complete, relay
 from langchain_cluster.plan.context import Context
 from langchain_cluster.plugins import make_balancer
@@ -63,6 +60,8 @@ from langchain_cluster.telemetry.fanout import EventFanout
 from langchain_cluster.telemetry.spans import OtelTracing
 
 if TYPE_CHECKING:
+    from langchain_cluster.config.factory import EndpointFactory
+    from langchain_cluster.discovery.kept import KeptRosters
     from langchain_cluster.health.periodic import Periodic
 
 
@@ -84,6 +83,8 @@ class Cluster:
         throttle: when calls are refused here because most were refused there; None for never.
         queue: how many calls wait when every endpoint is at a limit; None for as many as come.
         health: how endpoints are checked: a policy, a check, or the name of one; None for not at all.
+        factory: makes the chat models of endpoints that are discovered without one.
+        stability: how much of what a discovery says is believed at once; None for everything.
         drain_timeout: seconds `close` waits for calls in flight.
         clock, seed: time and chance, for tests.
         tracing: opens spans; OpenTelemetry's global provider by default.
@@ -109,6 +110,8 @@ class Cluster:
         throttle: ThrottlePolicy | None = None,
         queue: QueuePolicy | None = QueuePolicy(),  # noqa: B008  (frozen)
         health: HealthPolicy | HealthCheck | str | None = None,
+        factory: EndpointFactory | None = None,
+        stability: StabilityPolicy | None = StabilityPolicy(),  # noqa: B008  (frozen)
         drain_timeout: float = 10.0,
         clock: Clock | None = None,
         seed: int | None = None,
@@ -138,6 +141,9 @@ class Cluster:
         self.clock: Clock = clock or SystemClock()
         self.events = EventFanout()
         self._seed = seed
+        self._factory = factory
+        if factory is not None and not callable(getattr(factory, "attach", None)):
+            raise ConfigError(f"{type(factory).__name__} is no EndpointFactory", key="factory")
         recalls = Recalls()
         self.pool = Pool(
             self._fixed,
@@ -176,9 +182,15 @@ class Cluster:
         self._hedges: dict[float, RetryBudget] = {}
         self._lately = Lately()
         self._followers = Followers(
-            self._fixed, self._sources, self.pool.replace, seed, self._reject, self._report, self._trouble
+            self._fixed,
+            self._sources,
+            self.pool,
+            self.clock,
+            self._emit,
+            stability=stability,
+            factory=factory,
+            keeper=_a_keeper(stability),
         )
-        self._away: dict[int, Outage] = {}  # discovery sources, by their number
         self._model_name: tuple[Any, str] = (None, "")
         self._checking: Background | None = None
         self._tally = Tally()
@@ -248,9 +260,9 @@ class Cluster:
         if not self.running and not self.closed:
             began = self.clock.now()
             self.start()
-        if not self._followers.ready.is_set() and not len(self.pool):
+        if not self._followers.ready.is_open and not len(self.pool):
             began = self.clock.now() if began is None else began
-            self._followers.ready.wait(policy.timeout)
+            self._followers.wait(None if policy.timeout is None else began + policy.timeout)
         self._tally.enter()
         return began
 
@@ -260,9 +272,9 @@ class Cluster:
         if not self.running and not self.closed:
             began = self.clock.now()
             await self.astart()
-        if not self._followers.ready.is_set() and not len(self.pool):
+        if not self._followers.ready.is_open and not len(self.pool):
             began = self.clock.now() if began is None else began
-            await asyncio.to_thread(self._followers.ready.wait, policy.timeout)
+            await self._followers.await_(None if policy.timeout is None else began + policy.timeout)
         self._tally.enter()
         return began
 
@@ -357,6 +369,8 @@ class Cluster:
             self._starting = True
             try:
                 self._tally.open()
+                if self._sources or self.health is not None:
+                    on_fork(self)
                 self._followers.start()
                 if self.health is not None:
                     plan = self.health.plan(self.pool, self.clock.now, Random(self._seed))
@@ -366,14 +380,22 @@ class Cluster:
                 self._starting = False
         return self
 
+    def forked(self) -> None:
+        """In the child of a fork, where our threads are not: the next call starts anew."""
+        self._lock = RLock()
+        self._starting = self.running = False
+        self._checking = None
+        self._followers.forked()
+
     def wait_ready(self, timeout: float | None = None) -> bool:
         """Wait until the first roster is in, at most `timeout` seconds; whether it is."""
         self.start()
-        return self._followers.ready.wait(timeout)
+        return self._followers.wait(None if timeout is None else self.clock.now() + timeout)
 
     async def await_ready(self, timeout: float | None = None) -> bool:
         """The asyncio twin of `wait_ready`."""
-        return await asyncio.to_thread(self.wait_ready, timeout)
+        await self.astart()
+        return await self._followers.await_(None if timeout is None else self.clock.now() + timeout)
 
     def close(self, drain_timeout: float | None = None) -> bool:
         """No new calls; those in flight may finish. Then threads and connections of ours are gone.
@@ -388,6 +410,8 @@ class Cluster:
                 self.health.close()
             drained = self._tally.drain(self.drain_timeout if drain_timeout is None else drain_timeout)
             self._workers.close()
+            if self._factory is not None:
+                self._factory.close()
             if self.cache is not None:
                 self.cache.close()
             self.events.close()
@@ -435,28 +459,11 @@ class Cluster:
 
     # -- what can be seen ---------------------------------------------------------------------------
 
-    def _reject(self, rejected: Rejected) -> None:
-        self._emit(EndpointRejected(self.clock.now(), rejected.id, rejected.reason))
-
-    def _report(self, id: str, load: Load) -> None:
-        try:
-            self.pool.heartbeat(id, load)
-        except ConfigError:
-            pass  # it was removed by hand a moment ago
-
-    def _trouble(self, number: int, error: Exception | None) -> None:
-        now, outage = self.clock.now(), self._away.setdefault(number, Outage())
-        source = f"{type(self._sources[number]).__name__} {number}"
-        if error is not None:
-            outage.began(now)
-            # Its kind alone: the text may have an address with a password in it.
-            self._emit(DiscoveryFailed(now, source, type(error).__name__))
-        elif (seconds := outage.ended(now)) is not None:
-            self._emit(DiscoveryRecovered(now, source, seconds))
-
     def _emit(self, event: ClusterEvent) -> None:
         if type(event) is EndpointLeft:
             self.caller.forget(event.endpoint.id)
+            if self._factory is not None:
+                self._factory.release(event.endpoint)
         self.events.emit(event)
 
     def stats(self) -> dict[str, Any]:
@@ -508,3 +515,11 @@ def _a_policy(given: Policy | Mapping[str, Any] | None, key: str, base: Policy |
     if isinstance(given, Mapping):
         return base.but(**given)
     raise ConfigError(f"{type(given).__name__} is not a Policy", key=key)
+
+
+def _a_keeper(stability: StabilityPolicy | None) -> KeptRosters | None:
+    if stability is None or stability.keep is None:
+        return None
+    from langchain_cluster.discovery.kept import KeptRosters  # who keeps nothing reads no file
+
+    return KeptRosters(stability.keep)

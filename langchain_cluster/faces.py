@@ -17,8 +17,8 @@ from langchain_cluster.model.endpoint import Endpoint, Role
 from langchain_cluster.model.policy import Policy
 
 OWN_OPTIONS = (
-    "agents", "balancer", "breaker", "clock", "concurrency", "discovery", "drain_timeout", "health",
-    "outlier", "queue", "quotas", "seed", "slow_start", "throttle", "tracing",
+    "agents", "balancer", "breaker", "clock", "concurrency", "discovery", "drain_timeout", "factory",
+    "health", "outlier", "queue", "quotas", "seed", "slow_start", "stability", "throttle", "tracing",
 )  # fmt: skip
 """Arguments that every face hands to its cluster as they are."""
 _SHORT = ("endpoints", "cluster", "policy", "cache", "timeout", "max_retries")

@@ -17,6 +17,7 @@ from langchain_core.runnables import RunnableBinding
 from langchain_cluster.endpoints.fingerprint import parameters_of
 from langchain_cluster.errors import ConfigError
 from langchain_cluster.model.call import Limits
+from langchain_cluster.model.deferred import settled
 from langchain_cluster.model.endpoint import Endpoint
 
 _SDKS = {"BaseChatOpenAI": "openai", "ChatAnthropic": "anthropic"}
@@ -109,7 +110,7 @@ _IN_PROCESS = frozenset({"langchain_core", "langchain_tests", "langchain_cluster
 
 
 def _unwrap(endpoint: Endpoint) -> tuple[BaseChatModel, dict[str, Any]]:
-    model = endpoint.model
+    model = settled(endpoint.model)
     bound: dict[str, Any] = {}
     while isinstance(model, RunnableBinding):
         bound = {**model.kwargs, **bound}  # the outer binding was made later, and wins

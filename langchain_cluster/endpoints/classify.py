@@ -18,7 +18,7 @@ from datetime import UTC
 
 from langchain_core.exceptions import ContextOverflowError, ModelError
 
-from langchain_cluster.errors import ClusterError
+from langchain_cluster.errors import ClusterError, ConfigError
 from langchain_cluster.model.call import Verdict
 
 _TOO_LONG = re.compile(
@@ -76,6 +76,8 @@ def _verdict(error: BaseException, status: int | None, code: str | None) -> Verd
         return Verdict.OVERFLOW
     if status is not None:
         return _by_status(status, code, text)
+    if isinstance(error, ConfigError):
+        return Verdict.CONFIG  # its model cannot be made
     if isinstance(error, ClusterError):
         return Verdict.TRANSIENT  # a cluster inside a cluster
     if isinstance(error, ModelError):

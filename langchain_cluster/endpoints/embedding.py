@@ -21,6 +21,7 @@ from langchain_cluster.endpoints.caller import judge
 from langchain_cluster.endpoints.fingerprint import identity_of, parameters_of
 from langchain_cluster.errors import ConfigError
 from langchain_cluster.model.call import Attempt, Outcome, Usage, Verdict
+from langchain_cluster.model.deferred import settled
 from langchain_cluster.model.endpoint import Endpoint
 
 _USED: ContextVar[list[int] | None] = ContextVar("langchain_cluster_embedding_tokens", default=None)
@@ -48,16 +49,17 @@ class Texts:
 class EmbeddingAdapter:
     """One endpoint's embedding model, made ready to be asked: without retries of its own."""
 
-    __slots__ = ("_sdk", "_takes_more", "given", "identity", "model", "parameters")
+    __slots__ = ("_original", "_sdk", "_takes_more", "given", "identity", "model", "parameters")
 
     def __init__(self, endpoint: Endpoint) -> None:
-        model = endpoint.model
+        model = settled(endpoint.model)
         if not isinstance(model, Embeddings):
             kind = type(model).__name__
             raise ConfigError(
                 f"its model is a {kind}, not LangChain Embeddings", key=f"endpoint {endpoint.id!r}"
             )
-        self.given, self.parameters, self.identity = model, parameters_of(model), identity_of(endpoint)
+        self.given, self._original = endpoint.model, model
+        self.parameters, self.identity = parameters_of(model), identity_of(endpoint)
         openai = any(kind.__name__ == "OpenAIEmbeddings" for kind in type(model).__mro__)
         # Arguments of the SDK, from the version on that hands them to it.
         methods: tuple[Callable[..., Any], ...] = (model.embed_documents, model.embed_query)
@@ -67,7 +69,7 @@ class EmbeddingAdapter:
 
     def stale(self, endpoint: Endpoint) -> bool:
         """Whether the endpoint's model was replaced, or its parameters changed since."""
-        return self.given is not endpoint.model or self.parameters != parameters_of(self.given)
+        return self.given is not endpoint.model or self.parameters != parameters_of(self._original)
 
     def arguments(self, attempt: Attempt, headers: Mapping[str, str], now: float) -> dict[str, Any]:
         """Keyword arguments for one attempt."""

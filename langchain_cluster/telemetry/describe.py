@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import urlsplit
 
+from langchain_cluster.model.deferred import Deferred
 from langchain_cluster.model.endpoint import Endpoint
 from langchain_cluster.telemetry import names
 
@@ -36,6 +37,8 @@ def describe(endpoint: Endpoint) -> dict[str, Any]:
 
 
 def _provider(model: Any) -> str:
+    if isinstance(model, Deferred):
+        return model.provider
     kinds = {kind.__name__ for kind in type(model).__mro__}
     if "BaseChatOpenAI" in kinds:
         return "openai"
