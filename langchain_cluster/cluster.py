@@ -57,7 +57,7 @@ from langchain_cluster.plugins import make_balancer
 from langchain_cluster.pool.pool import Pool
 from langchain_cluster.ports import Balancer, CacheStore, Clock, Codec, Discovery, HealthCheck, Tracing
 from langchain_cluster.telemetry.fanout import EventFanout
-from langchain_cluster.telemetry.spans import OtelTracing
+from langchain_cluster.telemetry.wiring import Telemetry, current
 
 if TYPE_CHECKING:
     from langchain_cluster.config.factory import EndpointFactory
@@ -87,7 +87,9 @@ class Cluster:
         stability: how much of what a discovery says is believed at once; None for everything.
         drain_timeout: seconds `close` waits for calls in flight.
         clock, seed: time and chance, for tests.
-        tracing: opens spans; OpenTelemetry's global provider by default.
+        tracing: opens spans; what `telemetry` brings by default.
+        telemetry: spans, metrics and the audit trail; by default what `telemetry.setup` made last, else
+            OpenTelemetry's global providers.
 
     Raises:
         ConfigError: no endpoint and no discovery, two endpoints with one id, a model that is none.
@@ -134,6 +136,7 @@ class Cluster:
         self.health: Periodic | None = None
         if health is not None:
             # Here, not above: it brings httpx, and httpx its command line. Who checks nothing needs neither.
+        telemetry: Telemetry | None = None,
             from langchain_cluster.health.periodic import Periodic
 
             self.health = Periodic(health)
@@ -175,7 +178,8 @@ class Cluster:
         self.models = CacheKeys(self.pool)
         self.keys = None if cache is None else self.models
         self._workers = Workers()
-        self.tracing: Tracing = tracing or OtelTracing()
+        self.telemetry = telemetry or current()
+        self.tracing: Tracing = tracing or self.telemetry.tracing
         self.blocking = BlockingDriver(self.clock, self.caller, cache, self.tracing, self._workers, recalls)
         self.tasks = TaskDriver(self.clock, self.caller, cache, self.tracing, recalls)
         self._budgets: dict[float, RetryBudget] = {}
@@ -228,6 +232,7 @@ class Cluster:
 
     def _budget(self, ratio: float | None) -> RetryBudget | None:
         if ratio is None:
+        self.telemetry.watch(self)
             return None
         budget = self._budgets.get(ratio)
         if budget is None:
@@ -270,6 +275,12 @@ class Cluster:
         """The asyncio twin of `_begin`."""
         began = None
         if not self.running and not self.closed:
+    @property
+    def budgets(self) -> list[float]:
+        """The part of each retry budget in use that is spent, 0-1."""
+        now = self.clock.now()
+        return [budget.used(now) for budget in list(self._budgets.values())]
+
             began = self.clock.now()
             await self.astart()
         if not self._followers.ready.is_open and not len(self.pool):

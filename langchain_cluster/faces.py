@@ -19,6 +19,7 @@ from langchain_cluster.model.policy import Policy
 OWN_OPTIONS = (
     "agents", "balancer", "breaker", "clock", "concurrency", "discovery", "drain_timeout", "factory",
     "health", "outlier", "queue", "quotas", "seed", "slow_start", "stability", "throttle", "tracing",
+    "telemetry",
 )  # fmt: skip
 """Arguments that every face hands to its cluster as they are."""
 _SHORT = ("endpoints", "cluster", "policy", "cache", "timeout", "max_retries")

@@ -68,5 +68,12 @@ class RetryBudget:
             self._told = now
             return True
 
+    def used(self, now: float) -> float:
+        """The part of what may be spent now that is spent, 0-1."""
+        with self._lock:
+            self._forget_old(now)
+            allowed = sum(self._calls) * self.ratio + self.floor
+            return min(1.0, sum(self._spent) / allowed) if allowed > 0 else 1.0
+
     def __repr__(self) -> str:
         return f"<RetryBudget {sum(self._spent)} extras for {sum(self._calls)} calls in {WINDOW:g} s>"

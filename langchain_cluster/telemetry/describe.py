@@ -11,6 +11,16 @@ from langchain_cluster.telemetry import names
 
 _ADDRESSES = ("openai_api_base", "anthropic_api_url", "base_url", "endpoint_url")
 _MODELS = ("model_name", "model", "model_id")
+_ARGUMENTS = (
+    ("temperature", names.REQUEST_TEMPERATURE),
+    ("max_tokens", names.REQUEST_MAX_TOKENS),
+    ("top_p", names.REQUEST_TOP_P),
+)
+_ANSWERED = (
+    (names.RESPONSE_MODEL, ("model_name", "model")),
+    (names.RESPONSE_ID, ("id",)),
+    (names.FINISH_REASONS, ("finish_reason", "stop_reason", "done_reason")),
+)
 
 
 def describe(endpoint: Endpoint) -> dict[str, Any]:
@@ -34,6 +44,35 @@ def describe(endpoint: Endpoint) -> dict[str, Any]:
     except ValueError:
         pass  # a port that is no number: the attempt itself will tell
     return attributes
+
+
+def asked(payload: Any) -> dict[str, Any]:
+    """Span attributes of what one call asks for beside its messages."""
+    arguments = getattr(payload, "arguments", None)
+    if not arguments:
+        return {}
+    found = {name: arguments.get(argument) for argument, name in _ARGUMENTS}
+    return {name: value for name, value in found.items() if type(value) in (int, float)}
+
+
+def answered(value: Any) -> dict[str, Any]:
+    """Span attributes of an answer beside what it says, where it was kept: a result or a whole chunk."""
+    generations = getattr(value, "generations", None)
+    generation = generations[0] if generations else value
+    message = getattr(generation, "message", None)
+    if message is None:
+        return {}
+    facts = {
+        **(getattr(value, "llm_output", None) or {}),
+        **(getattr(generation, "generation_info", None) or {}),
+        **message.response_metadata,
+    }
+    found: dict[str, Any] = {}
+    for name, keys in _ANSWERED:
+        told = next((facts[key] for key in keys if isinstance(facts.get(key), str) and facts[key]), None)
+        if told is not None:
+            found[name] = (told,) if name == names.FINISH_REASONS else told
+    return found
 
 
 def _provider(model: Any) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from langchain_cluster.telemetry import names
 
 PINNED = {
@@ -31,6 +33,23 @@ PINNED = {
     "TENANT": "langchain_cluster.tenant_hash",
     "STREAMING": "langchain_cluster.streaming",
     "FIRST_TOKEN_SECONDS": "langchain_cluster.first_token_seconds",
+    "QUEUE": "langchain_cluster queue wait",
+    "INPUT_MESSAGES": "gen_ai.input.messages",
+    "OUTPUT_MESSAGES": "gen_ai.output.messages",
+    "RESPONSE_MODEL": "gen_ai.response.model",
+    "FINISH_REASONS": "gen_ai.response.finish_reasons",
+    "EVENT_FIRST_TOKEN": "langchain_cluster.event.first_token",
+    "EVENT_BREAKER": "langchain_cluster.event.breaker",
+    "METRIC_DURATION": "gen_ai.client.operation.duration",
+    "METRIC_TOKENS": "gen_ai.client.token.usage",
+    "METRIC_FIRST_TOKEN": "langchain_cluster.time_to_first_token",
+    "METRIC_PER_TOKEN": "langchain_cluster.time_per_output_token",
+    "METRIC_REQUESTS": "langchain_cluster.requests",
+    "METRIC_ATTEMPTS": "langchain_cluster.attempts",
+    "METRIC_CACHE_HITS": "langchain_cluster.cache.hits",
+    "METRIC_BREAKER": "langchain_cluster.breaker.state",
+    "METRIC_IN_FLIGHT": "langchain_cluster.in_flight",
+    "METRIC_COST": "langchain_cluster.cost",
 }
 
 
@@ -43,13 +62,23 @@ def test_the_names_in_use_are_the_pinned_ones() -> None:
 
 
 def test_every_attribute_is_the_conventions_or_under_our_own_name() -> None:
-    apart = {"SEMCONV_VERSION", "SCOPE", "LOOKUP"}
+    apart = {"SEMCONV_VERSION", "SCOPE", "LOOKUP", "QUEUE", "LABEL_OVERFLOW"}
     apart |= {f"{what}{of}" for what in ("CALL", "ATTEMPT") for of in ("", "_EMBEDDINGS", "_RETRIEVAL")}
     for name, value in words().items():
         if name not in apart:
             assert value.startswith(("gen_ai.", "server.", "error.", "langchain_cluster.")), value
 
 
+def test_what_is_called_as_in_the_conventions_is_in_them() -> None:
+    package = pytest.importorskip("opentelemetry.semconv._incubating.attributes.gen_ai_attributes")
+    metrics = pytest.importorskip("opentelemetry.semconv._incubating.metrics.gen_ai_metrics")
+    known = {value for module in (package, metrics) for value in vars(module).values() if type(value) is str}
+    for name, value in words().items():
+        if value.startswith("gen_ai."):
+            assert value in known, name
+
+
 def test_no_name_is_used_for_two_things() -> None:
-    values = list(words().values())
-    assert len(set(values) - {"langchain_cluster"}) == len(values) - values.count("langchain_cluster")
+    for metric in (True, False):
+        values = [value for name, value in words().items() if name.startswith("METRIC_") is metric]
+        assert len(set(values) - {"langchain_cluster"}) == len(values) - values.count("langchain_cluster")

@@ -175,6 +175,7 @@ def test_an_attempt_that_failed_and_one_that_did_not(
     told = attributes(answered)
     first_token = told.pop("langchain_cluster.first_token_seconds", None)
     assert (first_token is not None and first_token > 0) == face.streams
+    assert told.pop("gen_ai.response.id", "chatcmpl-").startswith("chatcmpl-")
     assert told == common | {
         "langchain_cluster.endpoint": "good",
         "langchain_cluster.tier": "large",
@@ -182,6 +183,8 @@ def test_an_attempt_that_failed_and_one_that_did_not(
         "langchain_cluster.verdict": "ok",
         "gen_ai.usage.input_tokens": 1,
         "gen_ai.usage.output_tokens": 3,
+        "gen_ai.response.model": "m",
+        "gen_ai.response.finish_reasons": ("stop",),
     }
     assert answered.status.status_code is StatusCode.UNSET
 

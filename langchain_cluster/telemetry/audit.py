@@ -1,0 +1,248 @@
+"""Who asked what of whom, when, and how it ended: one JSON line a call, never with what was said.
+
+A call leaves its line in a queue and a thread writes it, so a slow disk slows nobody. With `chain` each
+line carries the hash of the one before: whoever changes, drops or inserts a line breaks the chain behind
+it. A file that is full is renamed to `<path>.1`, what was `.1` to `.2`; the chain goes on across them.
+"""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import os
+from collections import deque
+from collections.abc import Callable
+from datetime import UTC, datetime
+from hashlib import sha256
+from pathlib import Path
+from threading import Condition, Thread
+from typing import Any
+
+import orjson
+
+from langchain_cluster.errors import ConfigError
+from langchain_cluster.model.call import Request
+from langchain_cluster.model.events import CallEnded, Event
+from langchain_cluster.telemetry import names
+from langchain_cluster.telemetry.describe import describe
+from langchain_cluster.telemetry.metrics import outcome_of
+
+_LOG = logging.getLogger("langchain_cluster.audit")
+MOST_WAITING = 100_000  # lines; a disk that is so far behind is gone
+IDLE = 5.0  # seconds without a line after which the thread ends
+BEGINNING = "0" * 64
+_SEAL = b',"hash":"'
+
+
+class AuditLog:
+    """An append-only file of calls.
+
+    Args:
+        path: of the file; `{pid}` stands for the process, which one file is for: two writers would
+            break each other's chain.
+        max_bytes: from which size on it is rotated, >= 1,000; None for never.
+        keep: how many rotated files are kept, >= 1.
+        chain: whether lines are chained by their hashes.
+        user: whose call it was, where the tenant does not say it already; given the request.
+        clock: the time of day, seconds since 1970.
+
+    Raises:
+        ConfigError: a number is out of range, or the file cannot be written.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        max_bytes: int | None = 64_000_000,
+        keep: int = 10,
+        chain: bool = False,
+        user: Callable[[Request], str | None] | None = None,
+        clock: Callable[[], float] | None = None,
+    ) -> None:
+        if max_bytes is not None and max_bytes < 1000:
+            raise ConfigError(f"max_bytes {max_bytes} is less than 1000", key="audit.max_bytes")
+        if keep < 1:
+            raise ConfigError(f"keep {keep} is less than 1", key="audit.keep")
+        self.path = Path(os.fspath(path).replace("{pid}", str(os.getpid())))
+        self.max_bytes, self.keep, self.chain = max_bytes, keep, chain
+        self._user, self._clock = user, clock or (lambda: datetime.now(UTC).timestamp())
+        self._waiting: deque[dict[str, Any]] = deque()
+        self._changed = Condition()
+        self._thread: Thread | None = None
+        self._writing = self._closed = self._troubled = False
+        self._size: int | None = None
+        self._last, self._number = BEGINNING, 0
+        self.lost = 0
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self.path.open("ab").close()
+        except OSError as error:
+            raise ConfigError(f"{self.path}: {error.strerror}", key="audit.path") from None
+        atexit.register(self.close, 2.0)
+
+    def listen(self, cluster: Any) -> Callable[[], None]:
+        """Write down every call of a cluster from now on; the result ends it."""
+        pool = cluster.pool
+
+        def heard(event: Event) -> None:
+            if type(event) is CallEnded:
+                self.put(self.line(event, pool))
+
+        leave: Callable[[], None] = cluster.events.subscribe(heard)
+        return leave
+
+    def line(self, event: CallEnded, pool: Any) -> dict[str, Any]:
+        """What is written of a call: who, what, how it ended, when."""
+        request, answer = event.request, event.answer
+        told: dict[str, Any] = {
+            "time": datetime.fromtimestamp(self._clock(), UTC).isoformat(timespec="milliseconds"),
+            "tenant": request.tenant,
+            "user": None if self._user is None else self._user(request),
+            "agent": request.agent,
+            "operation": request.role.value,
+            "outcome": outcome_of(answer) if answer is not None else _failed(event.error),
+            "error": event.error,
+            "attempts": event.attempts,
+            "tier": request.tier,
+        }
+        if answer is not None:
+            member = None if answer.endpoint is None else pool.get(answer.endpoint)
+            told |= {
+                "tier": answer.tier,
+                "endpoint": answer.endpoint,
+                "model": None if member is None else describe(member.endpoint).get(names.REQUEST_MODEL),
+                "cache": answer.source,
+                "input_tokens": None if answer.usage is None else answer.usage.input_tokens,
+                "output_tokens": None if answer.usage is None else answer.usage.output_tokens,
+                "cost_usd": answer.cost,
+                "seconds": round(answer.seconds, 6),
+            }
+        return told
+
+    def put(self, line: dict[str, Any]) -> None:
+        """Leave a line to be written; never waits, never raises."""
+        with self._changed:
+            if len(self._waiting) >= MOST_WAITING or self._closed:
+                self.lost += 1
+                return
+            self._waiting.append(line)
+            if self._thread is None or not self._thread.is_alive():
+                self._thread = Thread(target=self._run, name="langchain-cluster-audit", daemon=True)
+                self._thread.start()
+            elif len(self._waiting) == 1:
+                self._changed.notify_all()
+
+    def flush(self, timeout: float = 5.0) -> bool:
+        """Wait until what was left is written, at most `timeout` seconds; whether it is."""
+        with self._changed:
+            self._changed.notify_all()
+            return self._changed.wait_for(lambda: not self._waiting and not self._writing, timeout)
+
+    def close(self, timeout: float = 5.0) -> None:
+        """Write what is left, and take no more."""
+        self.flush(timeout)
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+        thread = self._thread
+        if thread is not None:
+            thread.join(timeout)
+        atexit.unregister(self.close)
+
+    def _run(self) -> None:
+        while True:
+            with self._changed:
+                if not self._waiting and not self._closed:
+                    self._changed.wait(IDLE)
+                lines = list(self._waiting)
+                self._waiting.clear()
+                self._writing = bool(lines)
+                if not lines:
+                    self._thread = None
+                    return
+                if self.lost:
+                    lines.append({"lost": self.lost})
+                    self.lost = 0
+            try:
+                self._write(lines)
+                self._troubled = False
+            except Exception as error:
+                self.lost += len(lines)
+                self._size = None  # read anew what the file holds
+                if not self._troubled:
+                    self._troubled = True
+                    _LOG.warning("the audit trail cannot be written: %s", type(error).__name__)
+            finally:
+                with self._changed:
+                    self._writing = False
+                    self._changed.notify_all()
+
+    def _write(self, lines: list[dict[str, Any]]) -> None:
+        if self._size is None:
+            self._resume()
+        at = 0
+        while at < len(lines):
+            with self.path.open("ab") as file:
+                while at < len(lines):
+                    raw = self._sealed(lines[at])
+                    if self.max_bytes and self._size and self._size + len(raw) > self.max_bytes:
+                        break
+                    file.write(raw)
+                    self._size = (self._size or 0) + len(raw)
+                    if self.chain:
+                        self._last = sha256(raw.rpartition(_SEAL)[0] + b"}").hexdigest()
+                    self._number += 1
+                    at += 1
+            if at < len(lines):
+                self._rotate()
+
+    def _sealed(self, line: dict[str, Any]) -> bytes:
+        if not self.chain:
+            return orjson.dumps({"number": self._number + 1, **line}) + b"\n"
+        body = orjson.dumps({"number": self._number + 1, **line, "previous": self._last})
+        return body[:-1] + _SEAL + sha256(body).hexdigest().encode() + b'"}\n'
+
+    def _rotate(self) -> None:
+        for number in range(self.keep, 0, -1):
+            older = rotated(self.path, number)
+            newer = self.path if number == 1 else rotated(self.path, number - 1)
+            if newer.exists():
+                newer.replace(older)
+        self._size = 0
+
+    def _resume(self) -> None:
+        """Go on where an earlier process ended. A line it did not finish is ended, and shows."""
+        self._size = self.path.stat().st_size if self.path.exists() else 0
+        for path in (self.path, rotated(self.path, 1)):
+            last = _last_line(path)
+            if last is None:
+                continue
+            if not last.endswith(b"\n"):
+                with path.open("ab") as file:
+                    file.write(b"\n")
+            try:
+                told = orjson.loads(last)
+                self._last, self._number = told.get("hash", BEGINNING), told["number"]
+            except (ValueError, KeyError, AttributeError):
+                self._last = sha256(last).hexdigest()  # it breaks the chain, and is seen to
+            return
+
+
+def rotated(path: Path, number: int) -> Path:
+    """Where a file that was full lies; 1 is the latest."""
+    return path.with_name(f"{path.name}.{number}")
+
+
+def _failed(error: str | None) -> str:
+    if error == "abandoned":
+        return "abandoned"
+    return outcome_of(type(error or "Exception", (Exception,), {})())
+
+
+def _last_line(path: Path) -> bytes | None:
+    if not path.exists() or path.stat().st_size == 0:
+        return None
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - 65_536))
+        return file.read().splitlines(keepends=True)[-1]

@@ -1,0 +1,176 @@
+"""Everything this library tells, set up by one call: where spans and metrics go, and the audit trail.
+
+The providers made here belong to it alone. OpenTelemetry's global ones are used when nothing was set up,
+and set only for who asks.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+from collections.abc import Callable, Collection
+from threading import RLock, Thread
+from typing import Any, cast
+
+from opentelemetry import metrics as otel_metrics
+from opentelemetry import trace
+
+from langchain_cluster.telemetry.audit import AuditLog
+from langchain_cluster.telemetry.content import Content
+from langchain_cluster.telemetry.metrics import AGENTS, Metrics
+from langchain_cluster.telemetry.outlets import Outlets
+from langchain_cluster.telemetry.spans import OtelTracing
+
+GRACE = 3.0  # seconds an exporter may take at the end: a collector that is away holds up nobody
+
+
+class Telemetry:
+    """Spans, metrics and the audit trail of the clusters that are given it.
+
+    Args:
+        tracing: opens spans and tells metrics.
+        audit: where calls are written down; None for nowhere.
+        outlets: what is started with it, and ended with it; None: providers that are not ours.
+    """
+
+    def __init__(
+        self,
+        tracing: OtelTracing,
+        *,
+        audit: AuditLog | None = None,
+        outlets: Outlets | None = None,
+    ) -> None:
+        self.tracing = tracing
+        self.audit, self.outlets = audit, outlets
+        self._lock = RLock()
+        self._begun = False
+
+    @property
+    def metrics(self) -> Metrics | None:
+        """What metrics are told."""
+        return self.tracing.metrics
+
+    def watch(self, cluster: Any) -> None:
+        """Hear what happens in a cluster. One that is made with this telemetry is watched already."""
+        if cluster.tracing is self.tracing:
+            self.tracing.watch(cluster)
+        else:
+            watch = getattr(cluster.tracing, "watch", None)
+            if watch is not None:
+                watch(cluster)
+        if self.audit is not None:
+            self.audit.listen(cluster)
+
+    def start(self) -> Telemetry:
+        """Open what spans and metrics go out by; once."""
+        with self._lock:
+            if self._begun or self.outlets is None:
+                return self
+            tracer, meter = self.outlets.open()
+            if tracer is not None:
+                self.tracing.use(tracer)
+            if meter is not None and self.metrics is not None:
+                self.metrics.use(meter)
+            self.tracing.hear()
+            self._begun = True
+            atexit.register(self.shutdown)
+        return self
+
+    def flush(self, timeout: float = GRACE) -> bool:
+        """Send what is left, at most `timeout` seconds; whether all was sent."""
+        outlets = self.outlets
+        sent = outlets is None or _within(lambda: outlets.flush(timeout), timeout)
+        return (self.audit is None or self.audit.flush(timeout)) and sent
+
+    def shutdown(self, timeout: float = GRACE) -> bool:
+        """Send what is left and end it; whether that was done in `timeout` seconds.
+
+        It may be started again.
+        """
+        global _current
+        with self._lock:
+            if _current is self:
+                _current = None
+            atexit.unregister(self.shutdown)
+            ended = True
+            if self._begun and self.outlets is not None:
+                self._begun = False
+                close = self.outlets.closing()
+                self.tracing.use(trace.NoOpTracerProvider())
+                ended = _within(close, timeout)
+                if self.metrics is not None:
+                    self.metrics.use(otel_metrics.NoOpMeterProvider())
+        if self.audit is not None:
+            ended = self.audit.flush(timeout) and ended
+        return ended
+
+    def __enter__(self) -> Telemetry:
+        return self.start()
+
+    def __exit__(self, *details: Any) -> None:
+        self.shutdown()
+
+
+_current: Telemetry | None = None
+_elsewhere = Metrics()  # one for all: each of its instruments exists once with the global provider
+
+
+def current() -> Telemetry:
+    """What `setup` made last and is not shut down; else one that uses OpenTelemetry's global providers."""
+    return _current or Telemetry(OtelTracing(metrics=_elsewhere))
+
+
+def setup(
+    *,
+    service_name: str | None = None,
+    otlp: bool | str | None = None,
+    prometheus: bool | int | str | None = None,
+    audit: AuditLog | str | os.PathLike[str] | None = None,
+    content: Content | bool | None = None,
+    agents: int | Collection[str] = AGENTS,
+    set_global: bool = False,
+    start: bool = True,
+    default: bool = True,
+) -> Telemetry:
+    """Send spans and metrics, keep an audit trail.
+
+    Args:
+        service_name: what the program is called; by default `OTEL_SERVICE_NAME`.
+        otlp: the collector, as `http://host:4318` or `grpc://host:4317`; True: as `OTEL_EXPORTER_OTLP_*`
+            say, else this machine; None: if those variables name a collector.
+        prometheus: port, or `host:port`, where `/metrics` is served; True: as `OTEL_EXPORTER_PROMETHEUS_*`
+            say, else localhost:9464; None: if `OTEL_METRICS_EXPORTER` names it.
+        audit: path of the audit trail, or an `AuditLog`.
+        content: whether messages are in spans, or how; None: as the standard switch says, which is no.
+        agents: which agents metrics tell apart, or how many.
+        set_global: make the providers OpenTelemetry's global ones as well.
+        start: open connections and threads now; False: when a cluster that is given this starts.
+        default: clusters that are made from now on without a `telemetry` use this.
+
+    Raises:
+        ConfigError: an address is none, a port is taken, the trail cannot be written.
+        ImportError: the extra `otel` is not installed.
+    """
+    global _current
+    outlets = Outlets.of(service_name=service_name, otlp=otlp, prometheus=prometheus, set_global=set_global)
+    # Until they are opened nobody listens.
+    tracer = cast(trace.TracerProvider, trace.NoOpTracerProvider())
+    tracing = OtelTracing(
+        tracer, metrics=Metrics(otel_metrics.NoOpMeterProvider(), agents=agents), content=content
+    )
+    trail = audit if audit is None or isinstance(audit, AuditLog) else AuditLog(audit)
+    telemetry = Telemetry(tracing, audit=trail, outlets=outlets)
+    if start:
+        telemetry.start()
+    if default:
+        _current = telemetry
+    return telemetry
+
+
+def _within(work: Callable[[], object], timeout: float) -> bool:
+    """Do it on a thread that is left behind when it takes too long; whether it was done."""
+    done: list[object] = []
+    thread = Thread(target=lambda: done.append(work()), name="langchain-cluster-telemetry", daemon=True)
+    thread.start()
+    thread.join(timeout)
+    return bool(done) and done[0] is not False
