@@ -10,9 +10,9 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
-from langchain_cluster.config.read import LANGUAGES, parse, text_of
 from langchain_cluster.config.schema import ClusterConfig
 from langchain_cluster.errors import ConfigError
+from langchain_cluster.languages import LANGUAGES, parse, text_of
 from langchain_cluster.model.strict import Strict, explain, relocated
 
 M = TypeVar("M", bound=Strict)

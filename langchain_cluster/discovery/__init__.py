@@ -11,14 +11,18 @@ if TYPE_CHECKING:
     from langchain_cluster.discovery.announce import announced
     from langchain_cluster.discovery.consul import ConsulDiscovery
     from langchain_cluster.discovery.consul_registrar import ConsulRegistrar
+    from langchain_cluster.discovery.dns import DnsDiscovery
     from langchain_cluster.discovery.etcd import EtcdDiscovery
     from langchain_cluster.discovery.etcd_registrar import EtcdRegistrar
+    from langchain_cluster.discovery.file import FileDiscovery
 
 __all__ = [
     "ConsulDiscovery",
     "ConsulRegistrar",
+    "DnsDiscovery",
     "EtcdDiscovery",
     "EtcdRegistrar",
+    "FileDiscovery",
     "StaticDiscovery",
     "announced",
 ]
@@ -28,8 +32,10 @@ _LATER = {
     "announced": "announce",
     "ConsulDiscovery": "consul",
     "ConsulRegistrar": "consul_registrar",
+    "DnsDiscovery": "dns",
     "EtcdDiscovery": "etcd",
     "EtcdRegistrar": "etcd_registrar",
+    "FileDiscovery": "file",
 }
 
 

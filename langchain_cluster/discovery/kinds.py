@@ -16,7 +16,12 @@ from langchain_cluster.kinds import factory, made, options_of, refuse_unknown
 from langchain_cluster.ports import Discovery
 
 GROUP = "langchain_cluster.discoveries"
-KINDS = {"consul": "consul:ConsulDiscovery", "etcd": "etcd:EtcdDiscovery"}  # imported when they are named
+KINDS = {
+    "consul": "consul:ConsulDiscovery",
+    "dns": "dns:DnsDiscovery",
+    "etcd": "etcd:EtcdDiscovery",
+    "file": "file:FileDiscovery",
+}  # imported when they are named
 
 
 def make_discovery(kind: str, options: Mapping[str, Any] | None = None) -> Discovery:

@@ -10,7 +10,7 @@ import pytest
 from langchain_cluster import ConfigError
 from langchain_cluster.balancer.registry import BALANCERS
 from langchain_cluster.config.balancer import BalancerConfig
-from langchain_cluster.config.read import parse
+from langchain_cluster.languages import parse
 from langchain_cluster.testing import Scenario, Simulation
 from langchain_cluster.testing.simulated.latency import Fixed, LogNormal, Uniform
 from langchain_cluster.testing.simulation.scenario import SHIPPED, json_schema, scenarios
