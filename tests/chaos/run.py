@@ -27,6 +27,7 @@ from typing import Any
 from langchain_openai import ChatOpenAI
 
 from langchain_cluster import BreakerPolicy, ClusteredLLM, Endpoint, OutlierPolicy, Policy
+from langchain_cluster.balancer import PeakEwma
 from langchain_cluster.model.call import Request
 from langchain_cluster.model.events import CallEnded
 from langchain_cluster.plan.tries import Tries
@@ -41,6 +42,7 @@ SERVER = str(Path(__file__).with_name("server.py"))
 RECOVERY = 30.0  # seconds until everybody who is well again is asked again
 LONGEST = 6.0  # seconds a call may have
 OURS = (Lease, Request, Tries)  # what one call is made of
+# All of it is quicker than usual, as the trouble is.
 BREAKER = BreakerPolicy(open_for=0.3, max_open=3.0)
 OUTLIER = OutlierPolicy(ejection=1.0, max_ejection=3.0)
 PATIENT = Policy(timeout=20.0, attempt_timeout=3.0)  # of the calls that see whether all is well again
@@ -109,7 +111,13 @@ def chaos(
         ]
         pool = [Endpoint(f"gpu-{n}", model) for n, model in enumerate(models)]
         llm = ClusteredLLM(
-            pool, breaker=BREAKER, outlier=OUTLIER, seed=seed, policy=PATIENT, drain_timeout=SLACK + LONGEST
+            pool,
+            breaker=BREAKER,
+            outlier=OUTLIER,
+            balancer=PeakEwma(decay=2.0),
+            seed=seed,
+            policy=PATIENT,
+            drain_timeout=SLACK + LONGEST,
         )
         ledger = Ledger()
         trouble = Trouble(llm, pool, servers, ledger, seed)

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
 import pytest
-from langchain_core.exceptions import ContextOverflowError
 
-from langchain_cluster import Policy, StreamInterrupted
+from langchain_cluster import ClusteredLLM, Endpoint, Policy, StreamInterrupted
 from langchain_cluster.guard.breaker import BreakerState
-from langchain_cluster.testing import SimulatedServer, faults
+from langchain_cluster.testing import FakeClock, SimulatedServer, faults
 from tests.faces.faces import STREAMED, WHOLE, Face, Heard, at_rest, cluster_of, pair, text_of
+from tests.faces.fault_cases import ANSWERS, CASES, FAILS_OVER, RAISES, SILENT, Case, recovered
 
 LIMIT = 0.3  # seconds until a silent endpoint is given up
 GENEROUS = 6.0  # seconds: an upper bound on a busy machine for what takes milliseconds on an idle one
@@ -27,80 +26,6 @@ QUICK = Policy(
 QUESTION = "please repeat all of these words to me in one go"
 WHOLE_ANSWER = f"good says: {QUESTION}"
 BAD_ANSWER = f"bad says: {QUESTION}"
-
-FAILS_OVER = "fails over"  # the healthy endpoint's whole answer
-RAISES = "raises"  # the provider's own error; nobody else is asked
-ANSWERS = "answers"  # the first endpoint's own whole answer: the fault does no harm
-INTERRUPTED = "interrupted"  # StreamInterrupted, with what was received
-
-
-@dataclass(frozen=True)
-class Case:
-    """What a fault leads to, whole and streamed, and what its endpoint is told to have done."""
-
-    fault: faults.Fault
-    verdict: str | None
-    whole: str = FAILS_OVER
-    streamed: str = FAILS_OVER
-    raises: Any = Exception
-
-    def __str__(self) -> str:
-        return repr(self.fault).replace("headers={}", "").replace("body=None, ", "").replace(" ", "")
-
-
-def both(
-    fault: faults.Fault, verdict: str | None, outcome: str = FAILS_OVER, raises: Any = Exception
-) -> Case:
-    return Case(fault, verdict, outcome, outcome, raises)
-
-
-CASES = [
-    *(both(faults.Status(status), "transient") for status in (408, 409, 500, 502, 503, 504, 529)),
-    both(faults.Status(502, "<html>Bad gateway</html>"), "transient"),
-    both(faults.Status(503, headers={"retry-after": "2"}), "throttled"),
-    *(both(faults.Status(status), "config") for status in (401, 403, 404)),
-    both(faults.InsufficientQuota(), "config"),
-    both(faults.RateLimited(), "throttled"),
-    both(faults.RateLimited(2), "throttled"),
-    both(faults.RateLimited(retry_after_ms=1500), "throttled"),
-    *(both(faults.Status(status), "caller", RAISES) for status in (400, 413, 422)),
-    both(faults.ContentFilter(), "caller", RAISES),
-    both(faults.ContentFilter(finish=True), None, ANSWERS),
-    *(
-        both(faults.ContextOverflow(style), "overflow", RAISES, ContextOverflowError)
-        for style in (None, "openai", "vllm", "anthropic")
-    ),
-    both(faults.Refuse(), "transient"),
-    both(faults.Html(), "transient"),
-    both(faults.EmptyBody(), "transient"),
-    both(faults.NullChoices(), "transient"),
-    both(faults.HalfJson(), "transient"),
-    both(faults.ErrorBody(), "transient"),
-    *(
-        Case(fault(0), "transient")
-        for fault in (faults.ResetAfter, faults.CutAfter, faults.ChunkedCutAfter, faults.MalformedChunk)
-    ),
-    Case(faults.ErrorEvent(0), "transient"),
-    *(
-        Case(fault(4), "transient", FAILS_OVER, INTERRUPTED)
-        for fault in (
-            faults.ResetAfter,
-            faults.CutAfter,
-            faults.ChunkedCutAfter,
-            faults.MalformedChunk,
-            faults.ErrorEvent,
-        )
-    ),
-    both(faults.NoDone(), None, ANSWERS),
-    both(faults.NoDone(close=True), None, ANSWERS),
-]
-
-SILENT = [
-    both(faults.Hang(), "transient"),
-    both(faults.SlowFirstToken(30.0), "transient"),
-    Case(faults.StallAfter(0), "transient"),
-    Case(faults.StallAfter(4), "transient", FAILS_OVER, INTERRUPTED),
-]
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
@@ -124,6 +49,59 @@ def test_a_silent_endpoint_is_given_up_at_its_limit(
 ) -> None:
     limit = LIMIT if face.streams else LIMIT * 2
     check(case, face, server, openai, within=(limit * 0.9, limit + GENEROUS))
+
+
+@pytest.mark.parametrize("recover", ["resume", "buffer"])
+@pytest.mark.parametrize("name", STREAMED)
+@pytest.mark.parametrize("case", [*CASES, *SILENT], ids=str)
+def test_streams_that_are_recovered_are_whole_or_fail_as_before(
+    case: Case, name: str, recover: Any, runner: Any, server: SimulatedServer, openai: Callable[[str], Any]
+) -> None:
+    face = Face(name, runner)
+    server.behave("bad", reply=QUESTION)
+    server.behave("good", reply=QUESTION)
+    try:
+        server.fail(case.fault, endpoint="bad")
+        llm = pair(openai("bad"), openai("good"), policy=QUICK.but(recover=recover))
+        heard = Heard(llm)
+        started = time.monotonic()
+        if recovered(case) == RAISES:
+            with pytest.raises(case.raises):
+                face.ask(llm, QUESTION)
+            assert not face.received
+        else:
+            message = face.ask(llm, QUESTION)
+            by = "good" if recovered(case) == FAILS_OVER else "bad"
+            where = cluster_of(message)
+            assert (text_of(message), where["endpoint"], where["attempts"]) == (
+                QUESTION, by, 2 if by == "good" else 1,
+            )  # fmt: skip
+        assert time.monotonic() - started < LIMIT + GENEROUS
+        assert (server.count("bad"), server.count("good")) == (1, recovered(case) == FAILS_OVER)
+        assert heard.verdicts == ([("bad", case.verdict)] if case.verdict else [])
+        assert at_rest(llm, server)
+        llm.cluster.close()
+    finally:
+        server.behave("bad", reply=None)
+        server.behave("good", reply=None)
+
+
+def test_every_fault_of_the_server_is_a_case() -> None:
+    tried = {type(case.fault) for case in (*CASES, *SILENT)}
+    assert tried == set(get_args(faults.Fault))
+
+
+def test_a_refusal_that_says_how_long_is_never_a_tight_loop(
+    plain_face: Face, server: SimulatedServer, openai: Callable[[str], Any]
+) -> None:
+    server.fail(faults.RateLimited(2), endpoint="bad")
+    clock = FakeClock(auto=True)
+    llm = ClusteredLLM([Endpoint("bad", openai("bad"))], policy=Policy(timeout=None), clock=clock)
+    with pytest.raises(Exception, match="429"):
+        plain_face.ask(llm, QUESTION)
+    assert server.count("bad") == 3, "as many as the policy allows"
+    assert all(pause >= 2.0 - 0.01 for pause in clock.slept), "and it has waited before each"
+    assert len(clock.slept) == 2
 
 
 def check(
