@@ -111,13 +111,14 @@ class Quota(Strict):
 class ConcurrencyPolicy(Strict):
     """How many calls at once an endpoint is found to bear (AIMD, as TCP finds its rate).
 
-    Each endpoint begins with `initial` calls at once. An answer that ends while the limit is used adds
-    one over the limit to it, so one for each round of calls. A 429, a 503, a timeout, or first tokens
+    Each endpoint begins with `initial` calls at once, which should be no more than it surely bears. An
+    answer that ends while the limit is used adds one over the limit to it, so one for each round of
+    calls; before it was lowered for the first time, one each. A 429, a 503, a timeout, or first tokens
     that take `slow` times their least of the last `window` seconds multiply it by `decrease`, once for
     all calls that were under way. It stays between `least` and `most`, and within `max_connections`.
     """
 
-    initial: int = Field(20, ge=1, strict=True)
+    initial: int = Field(4, ge=1, strict=True)
     least: int = Field(1, ge=1, strict=True)
     most: int = Field(1000, ge=1, strict=True)
     decrease: float = Field(0.9, gt=0, lt=1)
