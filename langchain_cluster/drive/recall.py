@@ -48,8 +48,10 @@ class Recalls:
     def recall(self, endpoint: str, reason: str, may_move: MayMove) -> int:
         """Call back what waits for an endpoint and would be answered elsewhere; how many that is."""
         calls = 0
-        for attempt, started, stop in list(self._held.values()):
-            if attempt.endpoint.id == endpoint and may_move(attempt, started):
+        for attempt, started, stop in reversed(list(self._held.values())):  # the latest have lost least
+            if attempt.endpoint.id != endpoint or not may_move(attempt, started):
+                continue
+            if self._held.pop(id(attempt), None) is not None:  # nobody is called back twice
                 stop(reason)
                 calls += 1
         return calls

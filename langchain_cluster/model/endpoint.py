@@ -27,6 +27,26 @@ class EndpointStatus(StrEnum):
     DRAINING = "draining"
 
 
+class EndpointState(StrEnum):
+    """Everything that is known of an endpoint, as one word: may it be asked, and if not, why not?
+
+    BUSY, WARMING and PROBING may be asked, with less or with one call; the others not.
+    """
+
+    UP = "up"
+    WARMING = "warming"
+    BUSY = "busy"
+    PROBING = "probing"
+    COOLING = "cooling"
+    EJECTED = "ejected"
+    OPEN = "open"
+    UNHEALTHY = "unhealthy"
+    DRAINING = "draining"
+    OFFLINE = "offline"
+    FORCED_OPEN = "forced_open"
+    IDLE = "idle"  # of weight 0
+
+
 class Role(StrEnum):
     """What an endpoint can be asked for."""
 

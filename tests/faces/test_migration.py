@@ -146,3 +146,22 @@ def test_many_waiting_calls_are_moved_together(server: SimulatedServer, openai: 
         thread.join(20.0)
     assert [cluster_of(answer)["endpoint"] for answer in answers] == ["good"] * 8
     assert llm.cluster.in_flight == 0
+
+
+def test_an_endpoint_that_joins_takes_over_calls_that_wait_when_the_pool_is_rebalanced(
+    server: SimulatedServer, openai: Models
+) -> None:
+    server.fail(faults.Hang(), endpoint="bad")
+    llm = ClusteredLLM([Endpoint("bad", openai("bad"))], policy=Policy(timeout=30.0))
+    answers: list[Any] = []
+    threads = [Thread(target=lambda: answers.append(llm.invoke("hello"))) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    assert server.wait_until(lambda: server.in_flight("bad") == 8, within=10.0)
+    assert llm.cluster.pool.rebalance() == 0, "there is nobody else"
+    llm.cluster.pool.register(Endpoint("good", openai("good")))
+    assert llm.cluster.pool.rebalance() == 3  # five of eight are its part and a quarter more
+    assert llm.cluster.pool.drain("bad", migrate=True) == 5
+    for thread in threads:
+        thread.join(20.0)
+    assert [cluster_of(answer)["endpoint"] for answer in answers] == ["good"] * 8
