@@ -118,6 +118,7 @@ class Cluster:
         clock: Clock | None = None,
         seed: int | None = None,
         tracing: Tracing | None = None,
+        telemetry: Telemetry | None = None,
     ) -> None:
         self._fixed = _a_list(endpoints, "endpoints")
         self._sources = [] if discovery is None else _a_list(discovery, "discovery")
@@ -136,7 +137,6 @@ class Cluster:
         self.health: Periodic | None = None
         if health is not None:
             # Here, not above: it brings httpx, and httpx its command line. Who checks nothing needs neither.
-        telemetry: Telemetry | None = None,
             from langchain_cluster.health.periodic import Periodic
 
             self.health = Periodic(health)
