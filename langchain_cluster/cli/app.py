@@ -16,7 +16,7 @@ from typer.core import TyperGroup
 from langchain_cluster.cli.screen import complain
 from langchain_cluster.errors import ClusterError, ConfigError
 
-COMMANDS = ("demo", "chat", "check", "route", "schema", "version")  # in the order of the help
+COMMANDS = ("demo", "chat", "check", "route", "audit", "schema", "version")  # in the order of the help
 
 DONE, FAILED, WRONG_USE, INTERRUPTED = 0, 1, 2, 130
 

@@ -31,7 +31,7 @@ _LOG = logging.getLogger("langchain_cluster.audit")
 MOST_WAITING = 100_000  # lines; a disk that is so far behind is gone
 IDLE = 5.0  # seconds without a line after which the thread ends
 BEGINNING = "0" * 64
-_SEAL = b',"hash":"'
+SEAL = b',"hash":"'
 
 
 class AuditLog:
@@ -191,7 +191,7 @@ class AuditLog:
                     file.write(raw)
                     self._size = (self._size or 0) + len(raw)
                     if self.chain:
-                        self._last = sha256(raw.rpartition(_SEAL)[0] + b"}").hexdigest()
+                        self._last = sha256(raw.rpartition(SEAL)[0] + b"}").hexdigest()
                     self._number += 1
                     at += 1
             if at < len(lines):
@@ -201,7 +201,7 @@ class AuditLog:
         if not self.chain:
             return orjson.dumps({"number": self._number + 1, **line}) + b"\n"
         body = orjson.dumps({"number": self._number + 1, **line, "previous": self._last})
-        return body[:-1] + _SEAL + sha256(body).hexdigest().encode() + b'"}\n'
+        return body[:-1] + SEAL + sha256(body).hexdigest().encode() + b'"}\n'
 
     def _rotate(self) -> None:
         for number in range(self.keep, 0, -1):

@@ -131,6 +131,9 @@ def test_the_events_that_are_said_to_happen_are_emitted_somewhere() -> None:
         assert built == ("not sent yet" not in row[2]), row[0]
 
 
+EVENTS = {f"EVENT_{what}" for what in ("FIRST_TOKEN", "RETRY", "FAILOVER", "HEDGE", "BREAKER")}
+
+
 def used_names() -> dict[str, str]:
     """The constants of telemetry/names.py that something else uses: name -> value."""
     source = "\n".join(
@@ -146,11 +149,24 @@ def test_span_names_and_attributes_are_those_that_are_sent() -> None:
     used = used_names()
     roles = ("", "_EMBEDDINGS", "_RETRIEVAL")
     spans = {used.pop(f"{what}{role}") for what in ("CALL", "ATTEMPT") for role in roles}
-    spans.add(used.pop("LOOKUP"))
+    spans |= {used.pop("LOOKUP"), used.pop("QUEUE")}
+    events = {name for name in used if name in EVENTS}
+    assert sorted(column(DOCS / "tracing.md", "span events")) == sorted(used.pop(name) for name in events)
+    for name in [name for name in used if name.startswith(("METRIC_", "LABEL_"))]:
+        del used[name]  # they are on the page of metrics
     assert used.pop("SCOPE") in DOCS.joinpath("tracing.md").read_text()
     assert {name.partition(" {")[0] for name in column(DOCS / "tracing.md", "span names")} == spans
     assert sorted(column(DOCS / "tracing.md", "span attributes")) == sorted(used.values())
     assert names.SEMCONV_VERSION in DOCS.joinpath("tracing.md").read_text()
+
+
+def test_metrics_are_those_that_are_sent() -> None:
+    every = {name: value for name, value in vars(names).items() if name.startswith("METRIC_")}
+    assert {name for name in used_names() if name.startswith("METRIC_")} == set(every)
+    assert sorted(column(DOCS / "metrics.md", "metrics")) == sorted(every.values())
+    known = {value for name, value in vars(names).items() if name.isupper()}
+    for row in table(DOCS / "metrics.md", "metrics"):
+        assert set(re.findall(r"`([\w.]+)`", row[2])) <= known, row[0]
 
 
 def test_the_keys_of_a_call_are_all_there() -> None:
