@@ -6,7 +6,7 @@ Nothing begins at import or construction: the first call does, or `start`.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Generator, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from random import Random
 from threading import RLock
@@ -55,7 +55,7 @@ from langchain_cluster.plan.call import complete, relay
 from langchain_cluster.plan.context import Context
 from langchain_cluster.plugins import make_balancer
 from langchain_cluster.pool.pool import Pool
-from langchain_cluster.ports import Balancer, CacheStore, Clock, Codec, Discovery, HealthCheck, Tracing
+from langchain_cluster.ports import AlertRule, Balancer, CacheStore, Clock, Codec, Discovery, HealthCheck, Tracing
 from langchain_cluster.telemetry.fanout import EventFanout
 from langchain_cluster.telemetry.wiring import Telemetry, current
 
@@ -63,6 +63,7 @@ if TYPE_CHECKING:
     from langchain_cluster.config.factory import EndpointFactory
     from langchain_cluster.discovery.kept import KeptRosters
     from langchain_cluster.health.periodic import Periodic
+    from langchain_cluster.telemetry.alerts import Alerts, Watch
 
 
 class Cluster:
@@ -85,6 +86,8 @@ class Cluster:
         health: how endpoints are checked: a policy, a check, or the name of one; None for not at all.
         factory: makes the chat models of endpoints that are discovered without one.
         stability: how much of what a discovery says is believed at once; None for everything.
+        alerts: what is watched and who is told: an `Alerts`, or its rules; None for nothing.
+        log: whether state changes are logged, by the logger "langchain_cluster".
         drain_timeout: seconds `close` waits for calls in flight.
         clock, seed: time and chance, for tests.
         tracing: opens spans; what `telemetry` brings by default.
@@ -114,6 +117,8 @@ class Cluster:
         health: HealthPolicy | HealthCheck | str | None = None,
         factory: EndpointFactory | None = None,
         stability: StabilityPolicy | None = StabilityPolicy(),  # noqa: B008  (frozen)
+        alerts: Alerts | Sequence[AlertRule | str] | None = None,
+        log: bool = False,
         drain_timeout: float = 10.0,
         clock: Clock | None = None,
         seed: int | None = None,
@@ -197,6 +202,13 @@ class Cluster:
         )
         self._model_name: tuple[Any, str] = (None, "")
         self._checking: Background | None = None
+        self.alerts: Watch | None = None if alerts is None else _a_watch(alerts, self)
+        self._watching: Background | None = None
+        self._unsubscribe: Callable[[], None] = lambda: None
+        if log:
+            from langchain_cluster.telemetry.logs import attach  # who logs nothing needs none of it
+
+            attach(self)
         self._tally = Tally()
         # Re-entrant: listeners are told of the first roster while it is read, and may call or close.
         self._lock = RLock()
@@ -380,12 +392,17 @@ class Cluster:
             self._starting = True
             try:
                 self._tally.open()
-                if self._sources or self.health is not None:
+                if self._sources or self.health is not None or self.alerts is not None:
                     on_fork(self)
                 self._followers.start()
                 if self.health is not None:
                     plan = self.health.plan(self.pool, self.clock.now, Random(self._seed))
                     self._checking = Background(plan, "langchain-cluster-health")
+                if self.alerts is not None:
+                    self._unsubscribe()  # in the child of a fork it is there already
+                    if self.alerts.listens:
+                        self._unsubscribe = self.events.subscribe(self.alerts.listen)
+                    self._watching = Background(self.alerts.plan(), "langchain-cluster-alerts")
                 self.running = True
             finally:
                 self._starting = False
@@ -397,6 +414,8 @@ class Cluster:
         self._starting = self.running = False
         self._checking = None
         self._followers.forked()
+        if self.alerts is not None:
+            self.alerts.forked()
 
     def wait_ready(self, timeout: float | None = None) -> bool:
         """Wait until the first roster is in, at most `timeout` seconds; whether it is."""
@@ -421,6 +440,10 @@ class Cluster:
                 self.health.close()
             drained = self._tally.drain(self.drain_timeout if drain_timeout is None else drain_timeout)
             self._workers.close()
+            if self.alerts is not None and self._watching is not None:
+                self._watching.stop(GRACE)
+                self._unsubscribe()
+                self.alerts.close(GRACE)
             if self._factory is not None:
                 self._factory.close()
             if self.cache is not None:
@@ -534,3 +557,14 @@ def _a_keeper(stability: StabilityPolicy | None) -> KeptRosters | None:
     from langchain_cluster.discovery.kept import KeptRosters  # who keeps nothing reads no file
 
     return KeptRosters(stability.keep)
+
+
+def _a_watch(alerts: Any, cluster: Cluster) -> Watch:
+    from langchain_cluster.telemetry.alerts import Alerts, Watch  # who watches nothing needs none of it
+
+    if not isinstance(alerts, Alerts):
+        if not isinstance(alerts, Sequence):
+            kind = type(alerts).__name__
+            raise ConfigError(f"{kind} is neither an Alerts nor a list of rules", key="alerts")
+        alerts = Alerts(alerts)
+    return Watch(alerts, cluster.pool, cluster.clock.now, cluster._emit)

@@ -17,6 +17,7 @@ from langchain_cluster.model.endpoint import Endpoint, Role
 from langchain_cluster.model.policy import Policy
 
 OWN_OPTIONS = (
+    "alerts", "log",
     "agents", "balancer", "breaker", "clock", "concurrency", "discovery", "drain_timeout", "factory",
     "health", "outlier", "queue", "quotas", "seed", "slow_start", "stability", "throttle", "tracing",
     "telemetry",

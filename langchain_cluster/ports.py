@@ -11,6 +11,7 @@ from random import Random
 from threading import Lock
 from typing import Any, Protocol, runtime_checkable
 
+from langchain_cluster.model.alert import Alert
 from langchain_cluster.model.call import Answer, Attempt, Outcome, Request, Resume
 from langchain_cluster.model.endpoint import Endpoint, Load, Roster
 from langchain_cluster.model.events import Event
@@ -290,6 +291,29 @@ class Noticeboard(Protocol):
 
     async def apost(self, term: Term, name: str, text: str, keep: float) -> bool: ...
     async def aread(self, name: str) -> tuple[str, float] | None: ...
+
+
+@runtime_checkable
+class AlertRule(Protocol):
+    """Says what is wrong. It is fed every event and asked about once a second; it waits for nothing.
+
+    It may have a `for_seconds` (how long something is wrong before anybody is told, 0 if not), a
+    `resolve_after` (how long it must be well before that is told, 30), a `repeat` (seconds after which
+    somebody is told again) and `react`, a sequence of reactions.
+    """
+
+    name: str
+
+    def feed(self, event: Event) -> None:
+        """Something happened."""
+
+    def check(self, now: float, pool: Any) -> list[Alert]:
+        """What is wrong now. Iterating `pool` gives its members."""
+
+
+AlertSink = Callable[[Alert], Awaitable[None] | None]
+"""Told of alerts on a thread of the cluster's, one after the other, and may take its time. It may have a
+`close()`; what it raises becomes an event."""
 
 
 EventListener = Callable[[Event], None]

@@ -125,6 +125,14 @@ class PanicChanged(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class StandbyChanged(Event):
+    """A standby level is a part of the first for now; or a standby again."""
+
+    level: int
+    promoted: bool
+
+
+@dataclass(frozen=True, slots=True)
 class TierShifted(Event):
     """Calls for `tier` go to the tier `to`; None: to their own again."""
 

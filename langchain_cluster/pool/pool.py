@@ -32,6 +32,7 @@ from langchain_cluster.model.events import (
     EndpointWarm,
     Event,
     HealthChanged,
+    StandbyChanged,
     StatusChanged,
     TierShifted,
 )
@@ -58,6 +59,7 @@ from langchain_cluster.pool.choose import (
     suited,
 )
 from langchain_cluster.pool.ejector import Ejector
+from langchain_cluster.pool.failover import next_standby
 from langchain_cluster.pool.line import Line
 from langchain_cluster.pool.members import DECAY, LONGEST, Lease, Member, Snapshot
 from langchain_cluster.pool.roster import build_snapshot, moves, no_duplicates
@@ -135,6 +137,7 @@ class Pool:
         self.line = Line(self, None if queue is None else queue.size)
         self._ejected: set[str] = set()  # who is out, to be told of when it is back
         self._shifts: dict[str, str] = {}  # calls for a tier -> the tier they go to for now
+        self._promoted: frozenset[int] = frozenset()  # standby levels that count as the first
         self._news: deque[Event] = deque()  # found under the lock, to be told once it is released
         # Re-entrant: a breaker forced open by a writer reports back while the writer holds the lock.
         self._lock = RLock()
@@ -377,7 +380,12 @@ class Pool:
 
     def _picture(self, members: Sequence[Member], now: float) -> Snapshot:
         return build_snapshot(
-            members, now, slow_start=self._slow_start, before=self.snapshot, prepare=self._prepare
+            members,
+            now,
+            slow_start=self._slow_start,
+            before=self.snapshot,
+            prepare=self._prepare,
+            promoted=self._promoted,
         )
 
     def _prepare(
@@ -497,6 +505,50 @@ class Pool:
         stays.
         """
         self._member(id).breaker.reset()
+
+    def promote(self, level: int | None = None) -> int | None:
+        """Make a standby level a part of the first, until `demote`.
+
+        Args:
+            level: the next one that has somebody who can be asked if None.
+
+        Returns:
+            The level, None if there is none. Raises ConfigError when no endpoint has that level.
+        """
+        now = self._clock.now()
+        with self._lock:
+            members = self.snapshot.members
+            if level is None:
+                level = next_standby(members, self._promoted, now)
+                if level is None:
+                    return None
+            standby = sorted({m.endpoint.priority for m in members})[1:]
+            if level not in standby:
+                raise ConfigError(f"no standby level {level!r}", valid=[str(n) for n in standby])
+            changes = level not in self._promoted
+            self._promoted |= {level}
+            self._refresh(now)
+        if changes:
+            self._emit(StandbyChanged(now, level, True))
+        self._tell_news()
+        return level
+
+    def demote(self, level: int) -> bool:
+        """Make a promoted level a standby again; whether it was promoted."""
+        now = self._clock.now()
+        with self._lock:
+            changes = level in self._promoted
+            self._promoted -= {level}
+            self._refresh(now)
+        if changes:
+            self._emit(StandbyChanged(now, level, False))
+        self._tell_news()
+        return changes
+
+    @property
+    def promoted(self) -> frozenset[int]:
+        """Standby levels that count as the first for now."""
+        return self._promoted
 
     def shift_tier(self, tier: str, *, to: str) -> None:
         """Send calls for `tier` to the endpoints of tier `to`, until `unshift_tier`.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from itertools import accumulate
 from math import inf
 from types import MappingProxyType
@@ -12,6 +12,7 @@ from langchain_cluster.model.call import Request
 from langchain_cluster.model.endpoint import Endpoint, EndpointStatus, Role
 from langchain_cluster.model.events import Event, PanicChanged, TrafficMoved
 from langchain_cluster.model.policy import SlowStartPolicy
+from langchain_cluster.pool.failover import level_with
 from langchain_cluster.pool.levels import panics, shares
 from langchain_cluster.pool.members import Member, Snapshot
 from langchain_cluster.pool.peers import Peers
@@ -19,6 +20,7 @@ from langchain_cluster.pool.slow_start import STEP, factor
 
 ZONED = 6  # endpoints: in a smaller pool, keeping to one zone overruns the few that are in it (Envoy)
 
+Level = Callable[[Member], int]
 Prepare = Callable[
     [tuple[Member, ...]],
     tuple[Callable[[], Member] | None, Callable[[Request, float], Member] | None],
@@ -51,11 +53,13 @@ def build_snapshot(
     slow_start: SlowStartPolicy | None = None,
     before: Snapshot | None = None,
     prepare: Prepare | None = None,
+    promoted: Collection[int] = (),
 ) -> Snapshot:
     """The picture at `now`: the first level that can be asked, and who comes after it, busy ones last.
 
     Groups that are as they were `before` are the same tuples: balancers keep what they worked out.
     What they work out for others is done here, by `prepare`, so that no call waits for it.
+    Levels that are `promoted` are a part of the first.
     """
     ready: list[Member] = []
     probes: list[Member] = []
@@ -74,10 +78,11 @@ def build_snapshot(
             free_at = member.free_at(now)
             if free_at > now:
                 wake = min(wake, free_at)
-    levels, parts, panic, sparse = _levels(members, ready, now)
+    levels, parts, panic, sparse = _levels(members, ready, now, level := level_with(members, promoted))
     narrowest = min((m.endpoint.window or inf for m in members), default=inf)
     groups = [level for level, _ in levels]
-    groups += [busy for number in _numbers(ready) if (busy := _of(ready, number, busy=True))]
+    numbers = sorted({level(member) for member in ready})
+    groups += [busy for number in numbers if (busy := _of(ready, number, level, busy=True))]
     first, *reserve = _as_before(groups, before) if groups else ((),)
     for group in (first, *reserve):
         if not all(member.peers.members is group for member in group):
@@ -123,18 +128,12 @@ def moves(before: Snapshot, after: Snapshot, now: float) -> list[Event]:
     return events
 
 
-def _numbers(members: Sequence[Member]) -> list[int]:
-    return sorted({m.endpoint.priority for m in members})
-
-
-def _of(members: Sequence[Member], number: int, *, busy: bool) -> tuple[Member, ...]:
-    return tuple(
-        m for m in members if m.endpoint.priority == number and (m.status is EndpointStatus.BUSY) is busy
-    )
+def _of(members: Sequence[Member], number: int, level: Level, *, busy: bool) -> tuple[Member, ...]:
+    return tuple(m for m in members if level(m) == number and (m.status is EndpointStatus.BUSY) is busy)
 
 
 def _levels(
-    members: Sequence[Member], ready: Sequence[Member], now: float
+    members: Sequence[Member], ready: Sequence[Member], now: float, level: Level
 ) -> tuple[list[tuple[tuple[Member, ...], float]], tuple[tuple[int, float], ...], tuple[int, ...], bool]:
     """(who of the level may be asked, its share of the traffic) per level that has anybody.
 
@@ -142,9 +141,9 @@ def _levels(
     too few are well; and whether too few are well anywhere.
     """
     counted = [m for m in members if m.in_service]
-    numbers = _numbers(counted)
-    idle = {number: _of(ready, number, busy=False) for number in numbers}
-    totals = {number: sum(m.endpoint.priority == number for m in counted) for number in numbers}
+    numbers = sorted({level(m) for m in counted})
+    idle = {number: _of(ready, number, level, busy=False) for number in numbers}
+    totals = {number: sum(level(m) == number for m in counted) for number in numbers}
     parts, together = shares([(len(idle[number]), totals[number]) for number in numbers])
     levels, panic, sparse = [], [], False
     for number, part in zip(numbers, parts, strict=True):
@@ -154,7 +153,7 @@ def _levels(
             whole = tuple(
                 m
                 for m in counted
-                if m.endpoint.priority == number
+                if level(m) == number
                 and m.status is not EndpointStatus.BUSY
                 and m.why_not(now, blind=True, panic=True) is None
                 and not m.probing
