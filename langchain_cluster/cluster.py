@@ -55,7 +55,16 @@ from langchain_cluster.plan.call import complete, relay
 from langchain_cluster.plan.context import Context
 from langchain_cluster.plugins import make_balancer
 from langchain_cluster.pool.pool import Pool
-from langchain_cluster.ports import AlertRule, Balancer, CacheStore, Clock, Codec, Discovery, HealthCheck, Tracing
+from langchain_cluster.ports import (
+    AlertRule,
+    Balancer,
+    CacheStore,
+    Clock,
+    Codec,
+    Discovery,
+    HealthCheck,
+    Tracing,
+)
 from langchain_cluster.telemetry.fanout import EventFanout
 from langchain_cluster.telemetry.wiring import Telemetry, current
 
@@ -214,6 +223,7 @@ class Cluster:
         self._lock = RLock()
         self._starting = False
         self.running = False
+        self.telemetry.watch(self)
 
     # -- one call -----------------------------------------------------------------------------------
 
@@ -244,7 +254,6 @@ class Cluster:
 
     def _budget(self, ratio: float | None) -> RetryBudget | None:
         if ratio is None:
-        self.telemetry.watch(self)
             return None
         budget = self._budgets.get(ratio)
         if budget is None:
@@ -256,6 +265,12 @@ class Cluster:
         if budget is None:
             budget = self._hedges.setdefault(ratio, RetryBudget(ratio, self.clock.now(), floor=1.0))
         return budget
+
+    @property
+    def budgets(self) -> list[float]:
+        """The part of each retry budget in use that is spent, 0-1."""
+        now = self.clock.now()
+        return [budget.used(now) for budget in list(self._budgets.values())]
 
     @property
     def in_flight(self) -> int:
@@ -287,12 +302,6 @@ class Cluster:
         """The asyncio twin of `_begin`."""
         began = None
         if not self.running and not self.closed:
-    @property
-    def budgets(self) -> list[float]:
-        """The part of each retry budget in use that is spent, 0-1."""
-        now = self.clock.now()
-        return [budget.used(now) for budget in list(self._budgets.values())]
-
             began = self.clock.now()
             await self.astart()
         if not self._followers.ready.is_open and not len(self.pool):
