@@ -57,6 +57,8 @@ class Background:
                 except StopIteration:
                     return
                 except Exception as error:
+                    if self._stop.is_set():
+                        return  # it is how a source that waits is ended
                     try:
                         effect = plan.throw(error)
                     except StopIteration:

@@ -14,7 +14,7 @@ from langchain_cluster.ports import Clock
 
 
 class Gate:
-    """Closed at first; opened once, until it is closed again."""
+    """Closed at first, and open from then on."""
 
     def __init__(self) -> None:
         self._lock = Lock()
@@ -33,11 +33,6 @@ class Gate:
             waiting, self._waiting = self._waiting, []
         for tell in waiting:
             tell()
-
-    def close(self) -> None:
-        """Let nobody through from now on."""
-        with self._lock:
-            self._open = False
 
     def wait(self, clock: Clock, until: float | None) -> bool:
         """Block until it is open (True) or the time is `until` (False)."""
