@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
+from langchain_cluster.config.discovery import FactoryConfig
 from langchain_cluster.config.endpoint import EndpointConfig
+from langchain_cluster.config.factory import EndpointFactory
 from langchain_cluster.config.models import chat_model, vectors_model
 from langchain_cluster.config.schema import ClusterConfig
 from langchain_cluster.errors import ConfigError
 from langchain_cluster.model.endpoint import Endpoint, Role
 from langchain_cluster.model.health import HealthPolicy
 from langchain_cluster.model.strict import relocated
-from langchain_cluster.ports import CacheStore
+from langchain_cluster.ports import CacheStore, Discovery
 
 
 def cluster_arguments(config: ClusterConfig, role: Role = Role.LLM) -> dict[str, Any]:
@@ -39,6 +41,9 @@ def cluster_arguments(config: ClusterConfig, role: Role = Role.LLM) -> dict[str,
         "quotas": config.quotas,
         "throttle": config.throttle,
         "queue": config.queue,
+        "discovery": _discovery(config),
+        "factory": _factory(config),
+        "stability": config.stability,
         "drain_timeout": config.drain_timeout,
     }
 
@@ -77,6 +82,27 @@ def _endpoint(own: EndpointConfig, number: int, file: str | None) -> Endpoint:
         context_window=own.context_window,
         capabilities=own.capabilities,
     )
+
+
+def _discovery(config: ClusterConfig) -> list[Discovery] | None:
+    sources = []
+    for number, source in enumerate(config.discovery):
+        try:
+            sources.append(source.make())
+        except ConfigError as error:
+            under = "discovery" if len(config.discovery) == 1 else f"discovery.{number}"
+            raise relocated(error, under=under, file=config._file) from None
+    return sources or None
+
+
+def _factory(config: ClusterConfig) -> EndpointFactory | None:
+    """What was asked for; where something is discovered and nothing was said, the default."""
+    if config.factory is None and not config.discovery:
+        return None
+    try:
+        return (config.factory or FactoryConfig()).make()
+    except ConfigError as error:
+        raise relocated(error, under="factory", file=config._file) from None
 
 
 def _health(config: ClusterConfig) -> HealthPolicy | None:

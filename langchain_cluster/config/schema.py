@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 from pydantic import BeforeValidator, Field, PrivateAttr, field_validator, model_validator
 
 from langchain_cluster.config.balancer import BalancerConfig
 from langchain_cluster.config.cache import CacheConfig
+from langchain_cluster.config.discovery import FactoryConfig, SourceConfig
 from langchain_cluster.config.endpoint import EndpointConfig
 from langchain_cluster.config.health import HealthConfig, named
 from langchain_cluster.config.leadership import LeadershipConfig
@@ -22,6 +23,7 @@ from langchain_cluster.model.policy import (
     SlowStartPolicy,
     ThrottlePolicy,
 )
+from langchain_cluster.model.stability import StabilityPolicy
 from langchain_cluster.model.strict import Seconds, Strict
 
 
@@ -30,13 +32,23 @@ def _kind(given: Any) -> Any:
     return {"kind": given} if isinstance(given, str) else given
 
 
+def _several(given: Any) -> Any:
+    """One stands for a list of one."""
+    return [given] if isinstance(given, dict | SourceConfig) else given
+
+
 class ClusterConfig(Strict):
-    """A whole cluster. Only `endpoints` is required."""
+    """A whole cluster. Only `endpoints` is required, or `discovery`."""
 
     _file: str | None = PrivateAttr(None)  # where it was read from, for errors that show later
 
     name: str | None = Field(None, description="for tables and traces")
-    endpoints: tuple[EndpointConfig, ...]
+    endpoints: tuple[EndpointConfig, ...] = ()
+    discovery: Annotated[tuple[SourceConfig, ...], BeforeValidator(_several)] = Field(
+        (), description="sources of further endpoints, in the order of precedence"
+    )
+    factory: FactoryConfig | None = Field(None, description="makes the models of endpoints that are found")
+    stability: StabilityPolicy | None = StabilityPolicy()
     balancer: Annotated[BalancerConfig, BeforeValidator(_kind)] = BalancerConfig()
     breaker: BreakerPolicy | None = BreakerPolicy()
     outlier: OutlierPolicy | None = None
@@ -71,11 +83,17 @@ class ClusterConfig(Strict):
             agents[agent] = own if written is None else base | written
         return given | {"agents": agents}
 
+    @model_validator(mode="after")
+    def _somebody(self) -> Self:
+        if not self.endpoints and not self.discovery:
+            empty = "the list is empty: give at least one endpoint, with an id and a model, or a discovery"
+            told = empty if "endpoints" in self.model_fields_set else "is missing"
+            raise ConfigError(told, key="endpoints")
+        return self
+
     @field_validator("endpoints")
     @classmethod
     def _one_of_each(cls, endpoints: tuple[EndpointConfig, ...]) -> tuple[EndpointConfig, ...]:
-        if not endpoints:
-            raise ValueError("the list is empty: give at least one endpoint, with an id and a model")
         first: dict[str, int] = {}
         for number, endpoint in enumerate(endpoints):
             if first.setdefault(endpoint.id, number) != number:
@@ -96,10 +114,14 @@ def _written(policy: Any) -> dict[str, Any] | None:
 def json_schema() -> dict[str, Any]:
     """The JSON schema of a config file, for editors and checks in other languages."""
     schema = ClusterConfig.model_json_schema()
+    schema["anyOf"] = [{"required": ["endpoints"]}, {"required": ["discovery"]}]
     examples = {"balancer": "peak_ewma", "cache": "memory", "health": "vllm", "leadership": "local"}
     for key, example in examples.items():
         _or_name(schema["properties"][key], example)
     parts = schema["$defs"]
+    several = schema["properties"]["discovery"]
+    several["anyOf"] = [several["items"], {"type": "array", "items": several.pop("items")}]
+    del several["type"]
     _or_name(parts["HealthConfig"]["properties"]["check"], "http")
     _or_name(parts["CombinedConfig"]["properties"]["checks"]["items"], "http")
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}

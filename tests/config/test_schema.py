@@ -16,7 +16,7 @@ def test_every_key_is_there_and_no_other_is_allowed() -> None:
     schema = json_schema()
     json.dumps(schema, allow_nan=False)
     assert set(schema["properties"]) == set(ClusterConfig.model_fields)
-    assert schema["required"] == ["endpoints"]
+    assert schema["anyOf"] == [{"required": ["endpoints"]}, {"required": ["discovery"]}]
     assert schema["additionalProperties"] is False
     endpoint = resolved(schema, schema["properties"]["endpoints"]["items"])
     assert endpoint["required"] == ["id", "model"]
