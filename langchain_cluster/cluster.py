@@ -63,8 +63,10 @@ from langchain_cluster.ports import (
     Codec,
     Discovery,
     HealthCheck,
+    Sharing,
     Tracing,
 )
+from langchain_cluster.sharing.exchange import Exchange
 from langchain_cluster.telemetry.fanout import EventFanout
 from langchain_cluster.telemetry.wiring import Telemetry, current
 
@@ -97,6 +99,7 @@ class Cluster:
         stability: how much of what a discovery says is believed at once; None for everything.
         alerts: what is watched and who is told: an `Alerts`, or its rules; None for nothing.
         log: whether state changes are logged, by the logger "langchain_cluster".
+        sharing: where processes tell each other what they see of endpoints; None for nowhere.
         drain_timeout: seconds `close` waits for calls in flight.
         clock, seed: time and chance, for tests.
         tracing: opens spans; what `telemetry` brings by default.
@@ -128,6 +131,7 @@ class Cluster:
         stability: StabilityPolicy | None = StabilityPolicy(),  # noqa: B008  (frozen)
         alerts: Alerts | Sequence[AlertRule | str] | None = None,
         log: bool = False,
+        sharing: Sharing | None = None,
         drain_timeout: float = 10.0,
         clock: Clock | None = None,
         seed: int | None = None,
@@ -157,6 +161,7 @@ class Cluster:
         self.drain_timeout = drain_timeout
         self.clock: Clock = clock or SystemClock()
         self.events = EventFanout()
+        self._exchange: Exchange | None = None
         self._seed = seed
         self._factory = factory
         if factory is not None and not callable(getattr(factory, "attach", None)):
@@ -177,6 +182,10 @@ class Cluster:
             emit=self._emit,
             recall=recalls.recall,
         )
+        if sharing is not None:
+            if not isinstance(sharing, Sharing):
+                raise ConfigError(f"{type(sharing).__name__} is no Sharing: it has no join", key="sharing")
+            self._exchange = Exchange(self.pool, sharing, self.clock.now, self._emit)
         self.cache = cache
         self.caller = Callers(self.clock.now)
         for endpoint in self._fixed:
@@ -401,8 +410,11 @@ class Cluster:
             self._starting = True
             try:
                 self._tally.open()
-                if self._sources or self.health is not None or self.alerts is not None:
+                beside = (self.health, self.alerts, self._exchange)
+                if self._sources or any(part is not None for part in beside):
                     on_fork(self)
+                if self._exchange is not None:
+                    self._exchange.start()
                 self._followers.start()
                 if self.health is not None:
                     plan = self.health.plan(self.pool, self.clock.now, Random(self._seed))
@@ -423,6 +435,8 @@ class Cluster:
         self._starting = self.running = False
         self._checking = None
         self._followers.forked()
+        if self._exchange is not None:
+            self._exchange.forked()
         if self.alerts is not None:
             self.alerts.forked()
 
@@ -444,6 +458,8 @@ class Cluster:
         """
         with self._lock:
             self._followers.stop()
+            if self._exchange is not None:
+                self._exchange.stop()
             if self.health is not None and self._checking is not None:
                 self._checking.stop(GRACE)
                 self.health.close()
@@ -507,6 +523,8 @@ class Cluster:
             self.caller.forget(event.endpoint.id)
             if self._factory is not None:
                 self._factory.release(event.endpoint)
+        if self._exchange is not None:
+            self._exchange.told(event)
         self.events.emit(event)
 
     def stats(self) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from langchain_cluster.model.call import Answer, Attempt, Outcome, Request, Resu
 from langchain_cluster.model.endpoint import Endpoint, Load, Roster
 from langchain_cluster.model.events import Event
 from langchain_cluster.model.health import Health
+from langchain_cluster.model.hearsay import Hearsay
 from langchain_cluster.model.term import Term
 
 
@@ -314,6 +315,37 @@ class AlertRule(Protocol):
 AlertSink = Callable[[Alert], Awaitable[None] | None]
 """Told of alerts on a thread of the cluster's, one after the other, and may take its time. It may have a
 `close()`; what it raises becomes an event."""
+
+
+class Channel(Protocol):
+    """One process's place in a `Sharing`."""
+
+    def say(self, said: Hearsay) -> None:
+        """Tell all others, who also get to know who says it. Never waits and never raises; it may get lost."""
+
+    def close(self) -> None:
+        """Say and hear nothing more. Threads and connections are gone when it returns."""
+
+
+@runtime_checkable
+class Sharing(Protocol):
+    """How processes tell each other what they see of endpoints. It decides nothing: pools do."""
+
+    max_percent: float  # of a pool that may be out for hearsay at one time, 0-100
+
+    def join(
+        self,
+        hear: Callable[[Hearsay], None],
+        *,
+        lost: Callable[[str], None],
+        restored: Callable[[], None],
+    ) -> Channel:
+        """Take part, without waiting for anything.
+
+        Args:
+            hear: told what others say, and first what was said lately; on any thread, not of one's own.
+            lost: told why nobody can be heard, when that begins; restored: that they can be again.
+        """
 
 
 EventListener = Callable[[Event], None]

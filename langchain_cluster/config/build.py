@@ -13,7 +13,7 @@ from langchain_cluster.errors import ConfigError
 from langchain_cluster.model.endpoint import Endpoint, Role
 from langchain_cluster.model.health import HealthPolicy
 from langchain_cluster.model.strict import relocated
-from langchain_cluster.ports import CacheStore, Discovery
+from langchain_cluster.ports import CacheStore, Discovery, Sharing
 
 
 def cluster_arguments(config: ClusterConfig, role: Role = Role.LLM) -> dict[str, Any]:
@@ -44,6 +44,7 @@ def cluster_arguments(config: ClusterConfig, role: Role = Role.LLM) -> dict[str,
         "discovery": _discovery(config),
         "factory": _factory(config),
         "stability": config.stability,
+        "sharing": _sharing(config),
         "drain_timeout": config.drain_timeout,
     }
 
@@ -113,6 +114,13 @@ def _health(config: ClusterConfig) -> HealthPolicy | None:
         return None if config.health is None else config.health.policy(leader)
     except ConfigError as error:
         raise relocated(error, under=place, file=config._file) from None
+
+
+def _sharing(config: ClusterConfig) -> Sharing | None:
+    try:
+        return None if config.sharing is None else config.sharing.make()
+    except ConfigError as error:
+        raise relocated(error, under="sharing", file=config._file) from None
 
 
 def _cache(config: ClusterConfig) -> CacheStore | None:

@@ -13,6 +13,7 @@ from langchain_cluster.config.endpoint import EndpointConfig
 from langchain_cluster.config.health import HealthConfig, named
 from langchain_cluster.config.leadership import LeadershipConfig
 from langchain_cluster.config.policy import PolicyConfig
+from langchain_cluster.config.sharing import SharingConfig
 from langchain_cluster.errors import ConfigError
 from langchain_cluster.model.policy import (
     BreakerPolicy,
@@ -66,6 +67,7 @@ class ClusterConfig(Strict):
         default_factory=dict, description="agent name -> what differs from `policy` for it"
     )
     cache: CacheConfig | None = None
+    sharing: SharingConfig | None = None
     drain_timeout: Seconds = 10.0
 
     @model_validator(mode="before")

@@ -89,7 +89,7 @@ class CircuitBreaker:
 
     __slots__ = (
         "_answers", "_at", "_begins", "_clock", "_from", "_held", "_latest", "_lock", "_openings", "_permit",
-        "_probes", "_rng", "_row", "_slow_after", "_succeeded", "_taken", "_telling", "_until",
+        "_probes", "_rng", "_row", "_slow_after", "_succeeded", "_taken", "_telling", "_tripped", "_until",
         "_verdict_of", "_window", "generation", "name", "open_until", "policy", "reason", "state",
     )  # fmt: skip
 
@@ -123,6 +123,7 @@ class CircuitBreaker:
         self._slow_after = inf if policy.slow_call_seconds is None else policy.slow_call_seconds
         self._row = 0  # failures in a row
         self._openings = 0  # in a row, for the growing open time
+        self._tripped: float | None = None  # by `trip`: its own `open_until` before that, 0 if it was closed
         self._probes: dict[Permit, float] = {}  # under way, and when each loses its place
         self._succeeded = 0
         self._latest = 0.0  # the last time that was one
@@ -199,7 +200,7 @@ class CircuitBreaker:
                 self._openings = 0
                 self._enter(BreakerState.CLOSED, "the probe was answered", now)
         elif verdict in _COUNTED:
-            self._open(now, "the probe failed")
+            self._open(now, MISCONFIGURED if verdict is Verdict.CONFIG else "the probe failed")
         # Cancelled, throttled or the caller's fault: says nothing, and frees the place.
 
     def _counted(self, verdict: Verdict, now: float, seconds: float) -> None:
@@ -221,7 +222,7 @@ class CircuitBreaker:
     def _too_bad(self, verdict: Verdict, now: float) -> str:
         policy = self.policy
         if verdict is Verdict.CONFIG:
-            return "misconfigured"
+            return MISCONFIGURED
         if policy.consecutive_failures is not None and self._row >= policy.consecutive_failures:
             return f"{self._row} failures in a row"
         calls, failed, slow = self._window.totals(now)
@@ -242,8 +243,9 @@ class CircuitBreaker:
         self._openings += 1
         self._enter(BreakerState.OPEN, reason, now)
 
-    def _enter(self, state: BreakerState, reason: str, now: float) -> None:
+    def _enter(self, state: BreakerState, reason: str, now: float, *, hearsay: bool = False) -> None:
         before, self.state = self.state, state
+        self._tripped = None
         self.generation += 1
         self._from, self._until = inf, -inf
         self._probes, self._succeeded, self._row = {}, 0, 0
@@ -255,7 +257,7 @@ class CircuitBreaker:
         self._permit = Permit(self.generation) if state in _ADMITTING else None
         if before is not state:
             self.reason = reason
-            self._telling.add(BreakerChanged(now, self.name, state.value, before.value, reason))
+            self._telling.add(BreakerChanged(now, self.name, state.value, before.value, reason, hearsay))
 
     def _time(self, now: float) -> float:
         if -inf < now < inf:
@@ -290,6 +292,56 @@ class CircuitBreaker:
     def metrics_only(self) -> None:
         """Admit everything and count, but never open, until `reset`."""
         self._set(BreakerState.METRICS_ONLY, "metrics only")
+
+    # -- by hearsay -----------------------------------------------------------------------------------
+
+    def trip(self, seconds: float, now: float, reason: str) -> bool:
+        """Be open for `seconds`, at most `max_open`, for somebody else's experience; then a probe decides.
+
+        An open circuit stays so for at least so long, unless its probe is due. One that is half open, or
+        was set by hand, is left as it is.
+
+        Returns:
+            Whether that changed anything. Nobody is told of it before `tell`.
+        """
+        with self._lock:
+            now = self._time(now)
+            until = now + min(seconds, self.policy.max_open)
+            if self.state is BreakerState.CLOSED:
+                self._enter(BreakerState.OPEN, reason, now, hearsay=True)
+                self._tripped = 0.0
+            elif self.state is BreakerState.OPEN and now < self.open_until < until:
+                self._tripped = self.open_until if self._tripped is None else self._tripped
+            else:
+                return False
+            self.open_until = until
+            return True
+
+    def untrip(self, now: float, reason: str) -> bool:
+        """Take back what `trip` did, closed if it was; whether there was anything. Told of by `tell`."""
+        with self._lock:
+            if self._tripped is None or self.state is not BreakerState.OPEN:
+                return False
+            if self._tripped == 0.0:
+                self._enter(BreakerState.CLOSED, reason, self._time(now), hearsay=True)
+            else:
+                self.open_until, self._tripped = self._tripped, None
+            return True
+
+    def probe_soon(self, now: float) -> bool:
+        """Let an open circuit's probe be due now; whether it was not."""
+        with self._lock:
+            now = self._time(now)
+            if self.state is not BreakerState.OPEN or self.open_until <= now:
+                return False
+            self.open_until = now
+            return True
+
+    def tell(self) -> None:
+        """Tell of what `trip` and `untrip` did; not under a lock."""
+        self._telling.tell()
+
+    # -- who hears of it ------------------------------------------------------------------------------
 
     def subscribe(self, listener: Listener) -> Callable[[], None]:
         """Call `listener` with a `BreakerChanged` at every transition from now on; the result ends that.
@@ -368,5 +420,6 @@ class CircuitBreaker:
         return text + ">"
 
 
+MISCONFIGURED = "misconfigured"  # the reason that is one process's own: its key, its model's name
 _ADMITTING = frozenset({BreakerState.CLOSED, BreakerState.DISABLED, BreakerState.METRICS_ONLY})
 _COUNTED = frozenset({Verdict.OK, Verdict.TRANSIENT, Verdict.CONFIG})

@@ -65,30 +65,39 @@ class HealthChanged(Event):
 
 @dataclass(frozen=True, slots=True)
 class BreakerChanged(Event):
-    """A circuit breaker changed its state; `reason` says what made it."""
+    """A circuit breaker changed its state; `reason` says what made it.
+
+    `hearsay`: only because another process said so.
+    """
 
     endpoint: str
     state: str
     before: str
     reason: str
+    hearsay: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class EndpointCooling(Event):
-    """An endpoint and its quota group asked to be left alone for `seconds`."""
+    """An endpoint and its quota group asked to be left alone for `seconds`; `hearsay`: another process.
+
+    What was heard is told of each endpoint that it made cool down, without a group.
+    """
 
     endpoint: str
     seconds: float
     group: str | None = None
+    hearsay: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class EndpointEjected(Event):
-    """An endpoint did worse than its peers and is taken out for `seconds`."""
+    """An endpoint did worse than its peers and is taken out for `seconds`; `hearsay`: for another process."""
 
     endpoint: str
     seconds: float
     reason: str
+    hearsay: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -285,6 +294,20 @@ class RosterRestored(Event):
     source: str
     endpoints: int
     age_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class SharingLost(Event):
+    """Nothing is heard of other processes, and they hear nothing: all else goes on. Told once per outage."""
+
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class SharingRestored(Event):
+    """What other processes see is heard again, after `seconds`."""
+
+    seconds: float
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,6 +37,7 @@ from langchain_cluster.model.events import (
     TierShifted,
 )
 from langchain_cluster.model.filters import Condition
+from langchain_cluster.model.hearsay import Hearsay
 from langchain_cluster.model.policy import (
     BreakerPolicy,
     ConcurrencyPolicy,
@@ -59,6 +60,7 @@ from langchain_cluster.pool.choose import (
     suited,
 )
 from langchain_cluster.pool.ejector import Ejector
+from langchain_cluster.pool.hearsay import Heard
 from langchain_cluster.pool.failover import next_standby
 from langchain_cluster.pool.line import Line
 from langchain_cluster.pool.members import DECAY, LONGEST, Lease, Member, Snapshot
@@ -135,6 +137,8 @@ class Pool:
         self.throttle = None if throttle is None else Throttle(throttle, Random(self._rng.random()))
         self.queue = queue
         self.line = Line(self, None if queue is None else queue.size)
+        self._max_ejection = None if outlier is None else outlier.max_ejection
+        self._heard: Heard | None = None  # of other processes, once there is something
         self._ejected: set[str] = set()  # who is out, to be told of when it is back
         self._shifts: dict[str, str] = {}  # calls for a tier -> the tier they go to for now
         self._promoted: frozenset[int] = frozenset()  # standby levels that count as the first
@@ -369,6 +373,10 @@ class Pool:
             for event in events:
                 if isinstance(event, EndpointLeft):
                     self._ejector.forget(event.endpoint.id)
+        if self._heard is not None:
+            for event in events:
+                if isinstance(event, EndpointLeft):
+                    self._heard.forget(event.endpoint.id)
         return events
 
     def _warm_up(self, members: list[Member], now: float) -> None:
@@ -379,6 +387,8 @@ class Pool:
                 member.warming_since = now
 
     def _picture(self, members: Sequence[Member], now: float) -> Snapshot:
+        if self._heard is not None:
+            self._heard.release(members, now)
         return build_snapshot(
             members,
             now,
@@ -488,7 +498,30 @@ class Pool:
             member.cooling_until = member.ejected_until = member.ewma_seconds = 0.0
         if self._ejector is not None:
             self._ejector.forget(id)
+        if self._heard is not None:
+            self._heard.forget(id)
         self._publish(self._clock.now())
+
+    def hear(self, said: Hearsay, *, max_percent: float = 50.0) -> bool:
+        """Take what another process says for a hint, as far as it can do no harm: see `pool/hearsay.py`.
+
+        Args:
+            max_percent: of the pool that may be out for hearsay at one time, 0-100.
+
+        Returns:
+            Whether it changed anything.
+        """
+        now = self._clock.now()
+        with self._lock:
+            if self._heard is None:
+                self._heard = Heard(Random(self._rng.random()), max_ejection=self._max_ejection)
+            events = self._heard.take(said, self.snapshot.members, now, max_percent=max_percent)
+            if events is not None:
+                self._ejected.update(e.endpoint for e in events if isinstance(e, EndpointEjected))
+                self._news.extend(events)
+                self._refresh(now)
+        self._tell_news()
+        return events is not None
 
     def disable_breaker(self, id: str) -> None:
         """Admit every call to it and count nothing, until `enable_breaker` or `reset`."""
@@ -605,6 +638,8 @@ class Pool:
 
     def _new_breaker(self, id: str) -> CircuitBreaker:
         def changed(change: BreakerChanged) -> None:
+            if self._heard is not None:
+                self._heard.saw(change)
             self._refresh(change.at)
             self._emit(change)
             self._tell_news()
@@ -648,6 +683,11 @@ class Pool:
             return after
 
     def _tell_news(self) -> None:
+        while self._heard is not None and self._heard.untold:
+            try:
+                self._heard.untold.popleft().tell()
+            except IndexError:  # another thread tells it
+                break
         while self._news:
             try:
                 event = self._news.popleft()
@@ -656,6 +696,8 @@ class Pool:
             self._emit(event)
 
     def _tell(self, events: Iterable[Event]) -> None:
+        if self._heard is not None:
+            self._tell_news()
         for event in events:
             self._emit(event)
             if type(event) is EndpointLeft:

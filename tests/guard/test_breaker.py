@@ -445,7 +445,8 @@ def test_a_failed_probe_opens_it_again(verdict: Verdict) -> None:
     watched = Watched()
     watched.open()
     watched.call(verdict)
-    assert watched.told[-1][:3] == (HALF_OPEN, OPEN, "the probe failed")
+    reason = "misconfigured" if verdict is Verdict.CONFIG else "the probe failed"
+    assert watched.told[-1][:3] == (HALF_OPEN, OPEN, reason)
     assert watched.refused()
 
 

@@ -1,0 +1,10 @@
+"""What one process learns about endpoints, other processes hear of: as a hint, never as an order."""
+
+from __future__ import annotations
+
+from langchain_cluster.model.hearsay import Hearsay, Said
+from langchain_cluster.ports import Channel, Sharing
+from langchain_cluster.sharing.local import LocalSharing
+from langchain_cluster.sharing.redis import RedisSharing
+
+__all__ = ["Channel", "Hearsay", "LocalSharing", "RedisSharing", "Said", "Sharing"]
