@@ -17,7 +17,7 @@ from math import inf
 from threading import Lock
 
 from langchain_cluster.model.call import Outcome, Request, Verdict
-from langchain_cluster.model.endpoint import Endpoint
+from langchain_cluster.model.endpoint import Endpoint, Role
 from langchain_cluster.model.policy import Quota
 
 MINUTE = 60.0  # seconds: what "per minute" means
@@ -125,8 +125,10 @@ class Rates:
 
     def estimate(self, request: Request) -> tuple[float, float]:
         """(tokens of the prompt, tokens of the answer): its promised limit, or as many as they have here."""
-        answer = request.answer_tokens
-        return request.prompt_tokens * self.ratio, self.answer if answer is None else float(answer)
+        answer: float | None = request.answer_tokens
+        if answer is None:
+            answer = self.answer if request.role is Role.LLM else 0.0  # vectors are no tokens
+        return request.prompt_tokens * self.ratio, float(answer)
 
     def free_at(self, request: Request, now: float) -> float:
         """When `request` will be within every limit, seconds; `now` if it is."""

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from langchain_cluster import Capacity, ConfigError, Endpoint, NoEndpointAvailable, Outcome, Pool, Quota
+from langchain_cluster import Capacity, ConfigError, Endpoint, NoEndpointAvailable, Outcome, Pool, Quota, Role
 from langchain_cluster.guard.limits import ANSWER, MINUTE, RateLimits, Rates, RateWindow, Reservation
 from langchain_cluster.model.call import Request, Usage
 from langchain_cluster.testing import FakeClock
@@ -30,10 +30,9 @@ def reserved(rates: Rates, now: float = NOW, prompt: int = 0, answer: int | None
     return found
 
 
-STEPS = st.lists(
-    st.tuples(st.floats(0.0, 20.0), st.integers(1, 5), st.sampled_from(["keep", "less", "more", "cancel"])),
-    max_size=120,
-)
+PAUSES = st.one_of(st.floats(0.0, 20.0), st.floats(0.0, 0.2))
+ENDS = st.sampled_from(["keep", "less", "more", "cancel"])
+STEPS = st.lists(st.tuples(PAUSES, st.integers(1, 5), ENDS), max_size=120)
 
 
 @given(st.integers(1, 12), STEPS)
@@ -107,6 +106,34 @@ def test_threads_that_come_with_their_times_out_of_order_are_counted_for_the_lat
     assert window.free_at(1, NOW + 60.0) == NOW + 60.1
 
 
+def test_what_is_kept_together_leaves_when_the_last_of_it_does() -> None:
+    window = RateWindow(2)
+    window.take(1, NOW)
+    window.take(1, NOW + 0.2)
+    assert window.free_at(1, NOW + 60.1) == NOW + 60.2
+
+
+def test_looking_and_taking_is_one_step_under_one_lock() -> None:
+    limited, held = rates(rpm=1, tpm=100), []
+
+    class Watched(RateWindow):
+        def free_at(self, amount: float, now: float) -> float:
+            held.append(limited.lock.locked())
+            return super().free_at(amount, now)
+
+        def take(self, amount: float, now: float) -> Span:
+            held.append(limited.lock.locked())
+            return super().take(amount, now)
+
+    limited.requests, limited.tokens = (Watched(1),), (Watched(100),)
+    reserved(limited)
+    assert held == [True] * 4
+
+
+def test_vectors_have_no_answer_to_reserve_tokens_for() -> None:
+    assert rates(tpm=100).estimate(Request(role=Role.EMBEDDING)) == (0.0, 0.0)
+
+
 def test_a_limit_of_nothing_lets_nothing_through() -> None:
     window = RateWindow(0)
     assert window.free_at(1, NOW) == inf
@@ -173,6 +200,7 @@ def test_what_is_settled_after_its_minute_gives_nothing_back() -> None:
     limited = rates(tpm=1000)
     old = reserved(limited, prompt=100)
     reserved(limited, NOW + 59.0, prompt=100)
+    assert limited.tokens[0].left(NOW + 61.0) == 850
     old.settle(Outcome.throttled(), NOW + 61.0)
     assert limited.tokens[0].left(NOW + 61.0) == 850
 

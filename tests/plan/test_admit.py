@@ -125,6 +125,9 @@ def test_out_of_its_limits_a_call_waits_until_exactly_when_there_is_room() -> No
     assert isinstance(second.now, Wait)
     assert second.now.until == 1060.0
     world.clock.advance(0.5)
+    third = world.ask()  # comes before the second has woken, and does not get before it
+    assert isinstance(third.now, Wait)
+    third.leave()
     second.send(None)
     assert second.endpoint == "a"
     second.leave()
