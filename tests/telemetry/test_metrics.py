@@ -206,7 +206,8 @@ def test_ten_thousand_agents_tenants_and_endpoints_stay_under_a_bound() -> None:
         if n < 500:
             llm.cluster.pool.replace([Endpoint(f"e{n}", ScriptedModel("x", model_name=f"m{n}"))])
         config: Any = {"metadata": {"lc_agent_name": f"agent-{n}"}}
-        llm.invoke(f"{n}", {**config, "configurable": {"cluster": {"tenant": f"tenant-{n}"}}})
+        config["configurable"] = {"cluster": {"tenant": f"tenant-{n}"}}
+        llm.invoke(f"{n}", config)
     found = read.all()
     series = {name: len(list(metric.data.data_points)) for name, metric in found.items()}
     assert sum(series.values()) < 1000, series
