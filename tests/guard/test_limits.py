@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from langchain_cluster import Capacity, ConfigError, Endpoint, NoEndpointAvailable, Outcome, Pool, Quota, Role
-from langchain_cluster.guard.limits import ANSWER, MINUTE, RateLimits, Rates, RateWindow, Reservation
+from langchain_cluster.guard.limits import ANSWER, MINUTE, RateLimits, Rates, RateWindow, Reservation, Span
 from langchain_cluster.model.call import Request, Usage
 from langchain_cluster.testing import FakeClock
 
