@@ -230,5 +230,6 @@ def _left(made: Endpoint | Rejected) -> bool:
 
 
 def _decided(now: float, source: str, decision: Decision) -> Event:
-    kind = RosterHeld if decision.held else RosterReleased
-    return kind(now, source, decision.ids, decision.reason)
+    if decision.held:
+        return RosterHeld(now, source, decision.ids, decision.reason)
+    return RosterReleased(now, source, decision.ids, decision.reason)
