@@ -11,7 +11,7 @@ import unicodedata
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from threading import Lock
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import orjson
@@ -20,12 +20,14 @@ from langchain_cluster.config.endpoint import EndpointConfig
 from langchain_cluster.config.models import chat_model, vectors_model
 from langchain_cluster.config.secrets import variable
 from langchain_cluster.endpoints.allow import AllowList
-from langchain_cluster.endpoints.connections import Connections
 from langchain_cluster.errors import ConfigError
 from langchain_cluster.model.address import url_problem
 from langchain_cluster.model.deferred import Deferred
 from langchain_cluster.model.endpoint import Endpoint, Rejected, Role
 from langchain_cluster.registry.text import CONTROL, printable
+
+if TYPE_CHECKING:
+    from langchain_cluster.endpoints.connections import Connections
 
 MOST_CHARACTERS = 64 * 1024  # of an endpoint's id, url, tags and metadata together
 LONGEST_ID = 256
@@ -166,6 +168,9 @@ class EndpointFactory:
 
     def _make(self, place: _Place, config: EndpointConfig) -> Any:
         if config.provider in _OWN_CLIENTS and "http_client" not in config.params:
+            # Here, not above: it brings httpx, and httpx its command line.
+            from langchain_cluster.endpoints.connections import Connections
+
             connections = Connections()
             own = {"http_client": connections.client, "http_async_client": connections.async_client}
             config = config.model_copy(update={"params": {**config.params, **own}})
