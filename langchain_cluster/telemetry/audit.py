@@ -22,14 +22,16 @@ import orjson
 
 from langchain_cluster.errors import ConfigError
 from langchain_cluster.model.call import Request
+from langchain_cluster.model.endpoint import Endpoint
 from langchain_cluster.model.events import CallEnded, Event
 from langchain_cluster.telemetry import names
 from langchain_cluster.telemetry.describe import describe
 from langchain_cluster.telemetry.metrics import outcome_of
 
 _LOG = logging.getLogger("langchain_cluster.audit")
-MOST_WAITING = 100_000  # lines; a disk that is so far behind is gone
-IDLE = 0.5  # seconds without a line after which the thread ends
+MOST_WAITING = 20_000  # lines; a disk that is so far behind is gone
+PERIOD = 0.05  # seconds between two looks at what is to be written
+IDLE = 10  # looks without a line after which the thread ends
 BEGINNING = "0" * 64
 SEAL = b',"hash":"'
 
@@ -43,7 +45,8 @@ class AuditLog:
         max_bytes: from which size on it is rotated, >= 1,000; None for never.
         keep: how many rotated files are kept, >= 1.
         chain: whether lines are chained by their hashes.
-        user: whose call it was, where the tenant does not say it already; given the request.
+        user: whose call it was, where the tenant does not say it already; given the request, on the thread
+            that writes.
         clock: the time of day, seconds since 1970.
 
     Raises:
@@ -67,7 +70,7 @@ class AuditLog:
         self.path = Path(os.fspath(path).replace("{pid}", str(os.getpid())))
         self.max_bytes, self.keep, self.chain = max_bytes, keep, chain
         self._user, self._clock = user, clock or (lambda: datetime.now(UTC).timestamp())
-        self._waiting: deque[dict[str, Any]] = deque()
+        self._waiting: deque[Any] = deque()
         self._changed = Condition()
         self._thread: Thread | None = None
         self._writing = self._closed = self._troubled = False
@@ -87,16 +90,19 @@ class AuditLog:
 
         def heard(event: Event) -> None:
             if type(event) is CallEnded:
-                self.put(self.line(event, pool))
+                answer = event.answer
+                member = None if answer is None or answer.endpoint is None else pool.get(answer.endpoint)
+                now = self._clock()
+                self.put(lambda: self.line(event, None if member is None else member.endpoint, now))
 
         leave: Callable[[], None] = cluster.events.subscribe(heard)
         return leave
 
-    def line(self, event: CallEnded, pool: Any) -> dict[str, Any]:
+    def line(self, event: CallEnded, endpoint: Endpoint | None, now: float) -> dict[str, Any]:
         """What is written of a call: who, what, how it ended, when."""
         request, answer = event.request, event.answer
         told: dict[str, Any] = {
-            "time": datetime.fromtimestamp(self._clock(), UTC).isoformat(timespec="milliseconds"),
+            "time": datetime.fromtimestamp(now, UTC).isoformat(timespec="milliseconds"),
             "tenant": request.tenant,
             "user": None if self._user is None else self._user(request),
             "agent": request.agent,
@@ -107,11 +113,10 @@ class AuditLog:
             "tier": request.tier,
         }
         if answer is not None:
-            member = None if answer.endpoint is None else pool.get(answer.endpoint)
             told |= {
                 "tier": answer.tier,
                 "endpoint": answer.endpoint,
-                "model": None if member is None else describe(member.endpoint).get(names.REQUEST_MODEL),
+                "model": None if endpoint is None else describe(endpoint).get(names.REQUEST_MODEL),
                 "cache": answer.source,
                 "input_tokens": None if answer.usage is None else answer.usage.input_tokens,
                 "output_tokens": None if answer.usage is None else answer.usage.output_tokens,
@@ -120,18 +125,18 @@ class AuditLog:
             }
         return told
 
-    def put(self, line: dict[str, Any]) -> None:
-        """Leave a line to be written; never waits, never raises."""
-        with self._changed:
-            if len(self._waiting) >= MOST_WAITING or self._closed:
-                self.lost += 1
-                return
-            self._waiting.append(line)
-            if self._thread is None or not self._thread.is_alive():
-                self._thread = Thread(target=self._run, name="langchain-cluster-audit", daemon=True)
-                self._thread.start()
-            elif len(self._waiting) == 1:
-                self._changed.notify_all()
+    def put(self, line: dict[str, Any] | Callable[[], dict[str, Any]]) -> None:
+        """Leave a line, or what makes it, to be written; never waits, never raises."""
+        if len(self._waiting) >= MOST_WAITING or self._closed:
+            self.lost += 1
+            return
+        self._waiting.append(line)
+        # Nobody is woken: a switch of threads costs a call more than all the rest of this.
+        if self._thread is None or not self._thread.is_alive():
+            with self._changed:
+                if self._thread is None or not self._thread.is_alive():
+                    self._thread = Thread(target=self._run, name="langchain-cluster-audit", daemon=True)
+                    self._thread.start()
 
     def flush(self, timeout: float = 5.0) -> bool:
         """Wait until what was left is written, at most `timeout` seconds; whether it is."""
@@ -142,30 +147,35 @@ class AuditLog:
     def close(self, timeout: float = 5.0) -> None:
         """Write what is left, and take no more."""
         self.flush(timeout)
-        with self._changed:
-            self._closed = True
-            self._changed.notify_all()
+        self._closed = True
         thread = self._thread
+        with self._changed:
+            self._changed.notify_all()
         if thread is not None:
             thread.join(timeout)
         atexit.unregister(self.close)
 
     def _run(self) -> None:
+        idle = 0
         while True:
             with self._changed:
-                if not self._waiting and not self._closed:
-                    self._changed.wait(IDLE)
-                lines = list(self._waiting)
-                self._waiting.clear()
+                if not self._waiting:
+                    idle += 1
+                    if self._closed or idle > IDLE:
+                        self._thread = None
+                        return
+                if not self._closed:
+                    self._changed.wait(PERIOD)
+                lines = [self._waiting.popleft() for _ in range(len(self._waiting))]
                 self._writing = bool(lines)
-                if not lines:
-                    self._thread = None
-                    return
-                if self.lost:
-                    lines.append({"lost": self.lost})
-                    self.lost = 0
+            if not lines:
+                continue
+            idle = 0
+            if self.lost:
+                lines.append({"lost": self.lost})
+                self.lost = 0
             try:
-                self._write(lines)
+                self._write([line() if callable(line) else line for line in lines])
                 self._troubled = False
             except Exception as error:
                 self.lost += len(lines)
