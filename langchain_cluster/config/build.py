@@ -47,6 +47,8 @@ def cluster_arguments(config: ClusterConfig, role: Role = Role.LLM) -> dict[str,
         "stability": config.stability,
         "sharing": _sharing(config),
         "telemetry": _telemetry(config),
+        "alerts": _alerts(config),
+        "log": config.log,
         "drain_timeout": config.drain_timeout,
     }
 
@@ -130,6 +132,13 @@ def _sharing(config: ClusterConfig) -> Sharing | None:
         return None if config.sharing is None else config.sharing.make()
     except ConfigError as error:
         raise relocated(error, under="sharing", file=config._file) from None
+
+
+def _alerts(config: ClusterConfig) -> Any:
+    try:
+        return None if config.alerts is None else config.alerts.make()
+    except ConfigError as error:
+        raise relocated(error, under="alerts", file=config._file) from None
 
 
 def _cache(config: ClusterConfig) -> CacheStore | None:

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import BeforeValidator, Field, PrivateAttr, field_validator, model_validator
 
+from langchain_cluster.config.alerts import AlertsConfig
 from langchain_cluster.config.balancer import BalancerConfig
 from langchain_cluster.config.cache import CacheConfig
 from langchain_cluster.config.discovery import FactoryConfig, SourceConfig
@@ -70,6 +71,8 @@ class ClusterConfig(Strict):
     cache: CacheConfig | None = None
     sharing: SharingConfig | None = None
     telemetry: TelemetryConfig | None = None
+    alerts: AlertsConfig | None = None
+    log: bool = Field(False, strict=True, description="whether state changes are logged")
     drain_timeout: Seconds = 10.0
 
     @model_validator(mode="before")
@@ -128,6 +131,8 @@ def json_schema() -> dict[str, Any]:
     del several["type"]
     _or_name(parts["HealthConfig"]["properties"]["check"], "http")
     _or_name(parts["CombinedConfig"]["properties"]["checks"]["items"], "http")
+    _or_name(parts["AlertsConfig"]["properties"]["rules"]["anyOf"][0]["items"], "endpoint_down")
+    _or_name(parts["AlertsConfig"]["properties"]["sinks"]["items"], "log")
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
 
 

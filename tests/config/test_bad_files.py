@@ -29,7 +29,7 @@ BAD_KEYS = [
     (
         "endpoint: []",
         None,
-        ["unknown key 'endpoint'", "expected one of agents, balancer", "did you mean 'endpoints'?"],
+        ["unknown key 'endpoint'", "expected one of agents, alerts, balancer", "did you mean 'endpoints'?"],
     ),
     ("endpoints: []", "endpoints", ["at least one endpoint"]),
     ("endpoints: 3", "endpoints", ["is not a list"]),
