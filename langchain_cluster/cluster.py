@@ -13,6 +13,7 @@ from threading import RLock
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
+from langchain_cluster.drive.audits import Audits
 from langchain_cluster.drive.background import Background
 from langchain_cluster.drive.blocking import BlockingDriver
 from langchain_cluster.drive.clock import SystemClock
@@ -26,6 +27,7 @@ from langchain_cluster.drive.workers import Workers
 from langchain_cluster.endpoints.answer import said
 from langchain_cluster.endpoints.codec import AnswerCodec
 from langchain_cluster.endpoints.fingerprint import CacheKeys
+from langchain_cluster.endpoints.meaning import words_of
 from langchain_cluster.endpoints.profile import common_model_name
 from langchain_cluster.endpoints.retrieval import DocumentsCodec
 from langchain_cluster.endpoints.roles import Callers
@@ -51,12 +53,14 @@ from langchain_cluster.model.policy import (
     ThrottlePolicy,
 )
 from langchain_cluster.model.stability import StabilityPolicy
+from langchain_cluster.plan.attempts import ask
 from langchain_cluster.plan.call import complete, relay
 from langchain_cluster.plan.context import Context
 from langchain_cluster.plugins import make_balancer
 from langchain_cluster.pool.pool import Pool
 from langchain_cluster.ports import (
     AlertRule,
+    AlikeStore,
     Balancer,
     CacheStore,
     Clock,
@@ -84,6 +88,7 @@ class Cluster:
         endpoints: who can answer; may be empty when there is a discovery.
         balancer: a name or a `Balancer`.
         cache: where whole answers are kept, None for nowhere.
+        semantic_cache: a `SemanticCache`: answers by what a question means; None for none.
         discovery: sources of rosters beside `endpoints`.
         policy: what a call may cost, unless its agent or the call itself says otherwise.
         agents: policy by agent name; a mapping is what differs from `policy`.
@@ -116,6 +121,7 @@ class Cluster:
         *,
         balancer: str | Balancer = "peak_ewma",
         cache: CacheStore | None = None,
+        semantic_cache: AlikeStore | None = None,
         discovery: Discovery | Sequence[Discovery] | None = None,
         policy: Policy | None = None,
         agents: Mapping[str, Policy | Mapping[str, Any]] | None = None,
@@ -199,12 +205,20 @@ class Cluster:
         self._flights = Flights()
         self._outage = Outage()
         self.models = CacheKeys(self.pool)
-        self.keys = None if cache is None else self.models
+        self.semantic_cache = _an_alike_store(semantic_cache)
+        self.keys = None if cache is None and semantic_cache is None else self.models
         self._workers = Workers()
         self.telemetry = telemetry or current()
         self.tracing: Tracing = tracing or self.telemetry.tracing
-        self.blocking = BlockingDriver(self.clock, self.caller, cache, self.tracing, self._workers, recalls)
-        self.tasks = TaskDriver(self.clock, self.caller, cache, self.tracing, recalls)
+        self.blocking = BlockingDriver(
+            self.clock, self.caller, cache, self.tracing, self._workers, recalls, self.semantic_cache
+        )
+        self.tasks = TaskDriver(self.clock, self.caller, cache, self.tracing, recalls, self.semantic_cache)
+        self._audits: Audits | None = None
+        if self.semantic_cache is not None:
+            self._audits = Audits(
+                self.semantic_cache, words_of, self._ask_again, self._workers, self._emit, self.clock.now
+            )
         self._budgets: dict[float, RetryBudget] = {}
         self._hedges: dict[float, RetryBudget] = {}
         self._lately = Lately()
@@ -255,7 +269,14 @@ class Cluster:
             None if policy.hedge is None else self._lately,
             self._outage if cached else None,
             said if role is Role.LLM else None,
+            alike=self._audits if cached and role is Role.LLM else None,
         )
+
+    def _ask_again(self, request: Request) -> Answer:
+        """An endpoint's answer beside the calls: no cache, no other try, and nobody is told of a call."""
+        policy = self.policy_for(request.agent).but(cache=False, attempts=1, hedge=None)
+        cx = self.context(policy, request.role)
+        return self.blocking.run(ask(request, cx, self.clock.now(), "off"))
 
     def policy_for(self, agent: str | None) -> Policy:
         """The policy of an agent by name; the default where it has none of its own."""
@@ -474,6 +495,8 @@ class Cluster:
                 self._factory.close()
             if self.cache is not None:
                 self.cache.close()
+            if self.semantic_cache is not None:
+                self.semantic_cache.close()
             self.events.close()
             if self.running:
                 self.telemetry.finish()
@@ -598,3 +621,9 @@ def _a_watch(alerts: Any, cluster: Cluster) -> Watch:
             raise ConfigError(f"{kind} is neither an Alerts nor a list of rules", key="alerts")
         alerts = Alerts(alerts)
     return Watch(alerts, cluster.pool, cluster.clock.now, cluster._emit)
+
+
+def _an_alike_store(given: Any) -> AlikeStore | None:
+    if given is None or all(callable(getattr(given, name, None)) for name in ("aseek", "akeep", "audited")):
+        return given  # type: ignore[no-any-return]
+    raise ConfigError(f"{type(given).__name__} is no SemanticCache", key="semantic_cache")

@@ -19,7 +19,7 @@ from langchain_cluster.model.policy import Policy
 OWN_OPTIONS = (
     "alerts", "log",
     "agents", "balancer", "breaker", "clock", "concurrency", "discovery", "drain_timeout", "factory",
-    "health", "outlier", "queue", "quotas", "seed", "slow_start", "stability", "throttle", "tracing",
+    "health", "outlier", "queue", "quotas", "seed", "semantic_cache", "slow_start", "stability", "throttle", "tracing",
     "sharing",
     "telemetry",
 )  # fmt: skip

@@ -16,7 +16,7 @@ from langchain_cluster.drive.recall import Recalled, Recalls, moved
 from langchain_cluster.drive.workers import InPlace, Pump, Workers
 from langchain_cluster.model.call import Answer, Attempt, Outcome, Resume, Verdict
 from langchain_cluster.plan import effects as fx
-from langchain_cluster.ports import CacheStore, Caller, Clock, Span, Tracing
+from langchain_cluster.ports import AlikeStore, CacheStore, Caller, Clock, Span, Tracing
 
 T = TypeVar("T")
 _NO_HEADERS: dict[str, str] = {}
@@ -32,6 +32,7 @@ class BlockingDriver:
         tracing: opens spans, if somebody listens.
         workers: threads for calls that block.
         recalls: where attempts are held that can be called back.
+        alike: the cache of answers by meaning, if there is one.
     """
 
     def __init__(
@@ -42,11 +43,13 @@ class BlockingDriver:
         tracing: Tracing | None = None,
         workers: Workers | None = None,
         recalls: Recalls | None = None,
+        alike: AlikeStore | None = None,
     ) -> None:
         self.clock, self.caller, self.store, self.tracing = clock, caller, store, tracing
         self._instant = store is not None and shelf.longest(store) == 0.0
         self.workers = workers or Workers()
         self.recalls = recalls or Recalls()
+        self.alike = alike
 
     def run(self, plan: fx.Plan[T], span: Span | None = None) -> T:
         """The plan's result. Leaving early, however it happens, settles what the plan holds."""
@@ -100,6 +103,10 @@ class BlockingDriver:
             case fx.Begin(attempt, streaming):
                 make = self._open if streaming else self._call
                 return BegunJob(attempt, partial(make, attempt, span), self.workers, self.recalls)
+            case fx.LookupAlike(text, scopes, until):
+                return self._alike(until, "seek", text, scopes)
+            case fx.StoreAlike(text, scope, raw, words, until):
+                return self._alike(until, "keep", text, scope, raw, words)
             case fx.Sleep(seconds):
                 return self.clock.sleep(seconds)
             case fx.Wait(awaited, until):
@@ -124,6 +131,15 @@ class BlockingDriver:
         if until is None or self._instant or shelf.longest(store) <= until - self.clock.now():
             return ask(store, *given)
         return self.workers.start(lambda: ask(store, *given)).wait(self.clock, until)
+
+    def _alike(self, until: float | None, operation: str, *given: Any) -> Any:
+        """Ask the cache of meanings, on a worker: embedding takes time, and may hang."""
+        if self.alike is None:
+            return None
+        ask = getattr(self.alike, operation)
+        if until is None:
+            return ask(*given)
+        return self.workers.start(lambda: ask(*given)).wait(self.clock, until)
 
     def _lookup(self, keys: tuple[str, ...], until: float | None, parent: Span | None) -> fx.Found | None:
         span = None if parent is None or self.tracing is None else self.tracing.lookup(parent)

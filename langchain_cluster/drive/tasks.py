@@ -15,7 +15,7 @@ from langchain_cluster.drive.race import BegunTask
 from langchain_cluster.drive.recall import Recalls, TaskRecall, moved
 from langchain_cluster.model.call import Answer, Attempt, Outcome, Resume, Verdict
 from langchain_cluster.plan import effects as fx
-from langchain_cluster.ports import Awaited, CacheStore, Caller, Clock, Span, Tracing
+from langchain_cluster.ports import AlikeStore, Awaited, CacheStore, Caller, Clock, Span, Tracing
 
 T = TypeVar("T")
 _NO_HEADERS: dict[str, str] = {}
@@ -38,10 +38,12 @@ class TaskDriver:
         store: CacheStore | None = None,
         tracing: Tracing | None = None,
         recalls: Recalls | None = None,
+        alike: AlikeStore | None = None,
     ) -> None:
         self.clock, self.caller, self.store, self.tracing = clock, caller, store, tracing
         self._instant = store is not None and shelf.longest(store) == 0.0
         self.recalls = recalls or Recalls()
+        self.alike = alike
 
     async def run(self, plan: fx.Plan[T], span: Span | None = None) -> T:
         """The plan's result. Cancelling settles what the plan holds."""
@@ -98,6 +100,10 @@ class TaskDriver:
                 return await self._open(attempt, span, resume)
             case fx.Begin(attempt, streaming):
                 return BegunTask(self._open(attempt, span) if streaming else self._call(attempt, span))
+            case fx.LookupAlike(text, scopes, until):
+                return await self._alike(until, "aseek", text, scopes)
+            case fx.StoreAlike(text, scope, raw, words, until):
+                return await self._alike(until, "akeep", text, scope, raw, words)
             case fx.Sleep(seconds):
                 return await self.clock.asleep(seconds)
             case fx.Wait(awaited, until):
@@ -133,6 +139,13 @@ class TaskDriver:
             return await ask(self.store, *given)
         async with self.clock.timeout_at(until):
             return await ask(self.store, *given)
+
+    async def _alike(self, until: float | None, operation: str, *given: Any) -> Any:
+        """Ask the cache of meanings, with a limit."""
+        if self.alike is None:
+            return None
+        async with self.clock.timeout_at(until):
+            return await getattr(self.alike, operation)(*given)
 
     async def _lookup(
         self, keys: tuple[str, ...], until: float | None, parent: Span | None

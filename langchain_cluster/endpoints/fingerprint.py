@@ -229,6 +229,14 @@ class CacheKeys:
         """The key of an answer that `endpoint` gave."""
         return _key(request, self._known.by_id.get(endpoint.id) or identity_of(endpoint))
 
+    def scopes(self, request: Request) -> tuple[str, ...]:
+        """Within which an answer to another question may serve: one per identity."""
+        return tuple([_scope(request, identity) for identity in self.identities(request)])
+
+    def scope(self, request: Request, endpoint: Endpoint) -> str:
+        """Within which an answer of `endpoint` may serve other questions."""
+        return _scope(request, self._known.by_id.get(endpoint.id) or identity_of(endpoint))
+
     def _identities(self, members: tuple[Member, ...]) -> _Identities:
         known = self._known
         if known.members is not members or (len(members) <= self.MANY and known.stale()):
@@ -284,3 +292,8 @@ def scope(tenant: str | None) -> str:
 def _key(request: Request, identity: str) -> str:
     digest = sha256(f"{request.fingerprint}|{identity}".encode()).hexdigest()
     return f"lc:{{{scope(request.tenant)}}}:{digest}"
+
+
+def _scope(request: Request, identity: str) -> str:
+    scope = "" if request.meaning is None else request.meaning.scope
+    return sha256(f"{scope}|{identity}".encode()).hexdigest()[:32]

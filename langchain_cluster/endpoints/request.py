@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from langchain_cluster.endpoints.caller import Question
 from langchain_cluster.endpoints.content import abilities_for, least_tokens, reserve_of
 from langchain_cluster.endpoints.fingerprint import CacheKeys, fingerprint, sampled
+from langchain_cluster.endpoints.meaning import meaning_of
 from langchain_cluster.endpoints.settings import SCOPE, CallSettings
 from langchain_cluster.model.call import Request
 from langchain_cluster.model.policy import Policy
@@ -23,6 +24,7 @@ class Asked(Protocol):
     """The part of a cluster that matters here."""
 
     keys: CacheKeys | None
+    semantic_cache: Any
     pool: Pool
 
 
@@ -51,12 +53,17 @@ def request_of(
         tokens, reserve = least_tokens(question), reserve_of(arguments)
         if tokens + reserve <= narrowest:  # it fits everywhere: nothing to choose by
             tokens, reserve = None, 0
-    digest = None
+    digest = meaning = None
     if cluster.keys is not None and policy.cache is not False:
         # Sampling asks for variety: only who asks for the cache as well gets the same answer again.
         asked = "cache" in policy.model_fields_set
         if asked or not sampled(arguments, warm=cluster.keys.warm):
             digest = fingerprint(question.messages, question.stop, arguments, tenant=settings.tenant)
+        if digest is not None and cluster.semantic_cache is not None:
+            warm = cluster.keys.warm
+            meaning = meaning_of(
+                question.messages, question.stop, arguments, tenant=settings.tenant, warm=warm
+            )
     return Request(
         settings.key,
         tags=settings.tags,
@@ -73,6 +80,7 @@ def request_of(
         prefix=prefix_of(question) if cluster.pool.balancer.name == "prefix_affinity" else None,
         prompt_tokens=prompt_tokens,
         answer_tokens=answer_tokens,
+        meaning=meaning,
     )
 
 

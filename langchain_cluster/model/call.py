@@ -57,6 +57,19 @@ class Usage:
 
 
 @dataclass(frozen=True, slots=True)
+class Meaning:
+    """What a question may be compared by.
+
+    Args:
+        text: what the user said last; compared by what it means.
+        scope: digest of all the rest that determines the answer, but the model; has to be equal.
+    """
+
+    text: str = field(repr=False)
+    scope: str
+
+
+@dataclass(frozen=True, slots=True)
 class Request:
     """One logical call, as routing and balancing see it.
 
@@ -73,6 +86,7 @@ class Request:
         reserve: tokens of the window that the answer was promised.
         payload: what the endpoint is given; opaque to every decision.
         fingerprint: digest of all that determines the answer but the model; None: not cacheable.
+        meaning: what it may be compared by with others that mean the same; None: with none.
         prefix: the text the prompt begins with: what is likely to be cached where it was seen before.
         prompt_tokens: the fewest the prompt can have, for endpoints with `max_tpm`.
         answer_tokens: the most the answer may have, for those; None: nobody says.
@@ -95,6 +109,7 @@ class Request:
     prefix: str | None = None
     prompt_tokens: int = 0
     answer_tokens: int | None = None
+    meaning: Meaning | None = None
 
     def __post_init__(self) -> None:
         if type(self.role) is not Role:

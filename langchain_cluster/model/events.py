@@ -250,6 +250,24 @@ class CacheRecovered(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class AnswerAudited(Event):
+    """An answer that had been given to another question was asked for anew: whether they `agreed`.
+
+    If not, it serves nobody any more. `score` is the cosine of the two questions.
+    """
+
+    agreed: bool
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
+class AuditFailed(Event):
+    """An answer that had been given to another question could not be checked."""
+
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
 class DiscoveryFailed(Event):
     """A discovery source cannot be read: the last roster stays. Told once until it has recovered.
 

@@ -27,6 +27,22 @@ class Keys(Protocol):
     def of(self, request: Request, endpoint: Endpoint) -> str:
         """The key of an answer that `endpoint` gave."""
 
+    def scopes(self, request: Request) -> tuple[str, ...]:
+        """Within which answers to questions that mean the same may serve; as many as `all`."""
+
+    def scope(self, request: Request, endpoint: Endpoint) -> str:
+        """Within which an answer may serve that `endpoint` gave."""
+
+
+class Alike(Protocol):
+    """What a plan does with answers to questions that mean the same, beside asking for them."""
+
+    def words(self, value: Any) -> str | None:
+        """The text of an answer; None when it is not to be kept."""
+
+    def audit(self, request: Request, hit: Any) -> None:
+        """Ask anew beside the call, whether `hit` was right. Returns at once."""
+
 
 class Parts(Protocol):
     """How a request falls into parts; an answer's value is a list with one entry per part."""
@@ -59,6 +75,7 @@ class Context:
         hedges: what second attempts are paid from, besides `budget`; None without bound.
         outage: since when the cache fails, if it does; None where nobody asks.
         static: makes an answer of a text; None where there is no such thing.
+        alike: how answers serve questions that mean the same; None: they do not.
         gave_up: written by the plan: the error of a call whose every attempt failed.
         begun: written by the plan: something of an answer was handed out.
         lately: how long answers took; None when nobody goes by it.
@@ -80,6 +97,7 @@ class Context:
     lately: Lately | None = None
     outage: Outage | None = None
     static: Callable[[str], Any] | None = None
+    alike: Alike | None = field(default=None, kw_only=True)
     gave_up: BaseException | None = None
     begun: bool = False
 

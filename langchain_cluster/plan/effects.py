@@ -83,6 +83,29 @@ class StoreEach(Effect[None]):
 
 
 @dataclass(slots=True)
+class LookupAlike(Effect[Any]):
+    """Look for the answer to a question that means the same as `text`, within `scopes`.
+
+    Raises what the cache raises, or TimeoutError.
+    """
+
+    text: str
+    scopes: tuple[str, ...]
+    until: float | None = field(default=None, compare=False, repr=False)
+
+
+@dataclass(slots=True)
+class StoreAlike(Effect[None]):
+    """Keep `raw`, the answer whose text is `words`, for questions that mean the same as `text`."""
+
+    text: str
+    scope: str
+    raw: bytes
+    words: str
+    until: float | None = field(default=None, compare=False, repr=False)
+
+
+@dataclass(slots=True)
 class Sleep(Effect[None]):
     """Let `seconds` pass."""
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from langchain_cluster.errors import DeadlineExceeded
 from langchain_cluster.guard.flights import Flight
 from langchain_cluster.model.call import Answer, Request
+from langchain_cluster.plan.alike import answer_alike, store_alike
 from langchain_cluster.plan.context import Context
 from langchain_cluster.plan.effects import Lookup, Plan, Store, Wait
 
@@ -31,7 +32,19 @@ def with_cache(request: Request, cx: Context, started: float, ask: Ask, *, strea
         hit = yield from look_up(keys, cx, started)
         if hit is not None:
             return hit
+    if cx.alike is not None and request.meaning is not None:
+        ask = _recalling(ask)
     return (yield from together(request, cx, started, ask, store, keys, streaming=streaming))
+
+
+def _recalling(ask: Ask) -> Ask:
+    """`ask`, unless a question that means the same was answered. Of identical calls, the first one looks."""
+
+    def recall_or_ask(request: Request, cx: Context, started: float, source: str) -> Plan[Answer]:
+        known = yield from answer_alike(request, cx, started)
+        return known if known is not None else (yield from ask(request, cx, started, source))
+
+    return recall_or_ask
 
 
 def together(
@@ -146,8 +159,11 @@ def store(request: Request, answer: Answer, cx: Context, started: float) -> Plan
     What cannot be kept can still be shared with whoever waits for it now.
     """
     endpoint = cx.pool.get(answer.endpoint or "")
-    if not answer.storable or endpoint is None or cx.keys is None or cx.codec is None:
+    if not answer.storable or cx.keys is None or cx.codec is None:
         return None
+    if endpoint is None:
+        # Of another question's answer no copy is kept: it would outlive the one that is checked.
+        return cx.codec.encode(answer.value) if answer.source == "semantic" else None
     raw: bytes | None = None
     try:
         raw = cx.codec.encode(answer.value)
@@ -161,6 +177,8 @@ def store(request: Request, answer: Answer, cx: Context, started: float) -> Plan
             yield from Store(spare, raw, look_until(cx, started), cx.policy.stale_for)
     except Exception as error:
         cx.cache_failed("store", type(error).__name__)
+    if raw is not None:
+        yield from store_alike(request, answer, raw, endpoint.endpoint, cx, started)
     return raw
 
 
