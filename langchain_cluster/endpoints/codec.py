@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from copy import copy
-from typing import Any
+from typing import Any, TypeVar
 
 import orjson
 from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
+from pydantic import BaseModel
 
+T = TypeVar("T", bound=BaseModel)
 _VERSION = b"\x01"
 _FIELDS = (
     "content", "additional_kwargs", "response_metadata", "tool_calls", "invalid_tool_calls", "usage_metadata",
@@ -76,15 +77,26 @@ def _own(known: ChatResult) -> ChatResult:
     Written into `__dict__`: pydantic would check again, for longer than the rest of a hit takes, what
     was checked when it was parsed.
     """
-    result = copy(known)
-    generation = copy(known.generations[0])
-    message = copy(generation.message)
+    result = _copied(known)
+    generation = _copied(known.generations[0])
+    message = _copied(generation.message)
     for owner, names in ((message.__dict__, _FIELDS), (generation.__dict__, ("generation_info",))):
         for name in names:
             owner[name] = _fresh(owner[name])
     generation.__dict__["message"] = message
     result.__dict__["generations"] = [generation]
     return result
+
+
+def _copied(model: T) -> T:
+    """`copy.copy` of a pydantic model, without looking its way up: half the time of a hit's copies."""
+    new = object.__new__(type(model))
+    put = object.__setattr__
+    put(new, "__dict__", {**model.__dict__})
+    put(new, "__pydantic_extra__", model.__pydantic_extra__)
+    put(new, "__pydantic_fields_set__", {*model.__pydantic_fields_set__})
+    put(new, "__pydantic_private__", model.__pydantic_private__)
+    return new
 
 
 def _fresh(value: Any) -> Any:
