@@ -276,7 +276,7 @@ class Pool:
 
     def room(self, request: Request, *, exclude: Collection[str] = (), now: float) -> tuple[float, bool]:
         """When time alone may make a place, infinity if it will not; whether a call that ends may."""
-        return room(self.snapshot, request, exclude, now)
+        return room(self.snapshot, self._shifted(request), exclude, now)
 
     def anybody(self, request: Request, *, exclude: Collection[str] = (), now: float) -> bool:
         """Whether somebody may be asked, tried before or not."""

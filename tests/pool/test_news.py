@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from langchain_cluster import Endpoint, Outcome, OutlierPolicy
+from langchain_cluster import Endpoint, Outcome, OutlierPolicy, Request
 from langchain_cluster.model.events import (
     EndpointReturned,
     EndpointWarm,
@@ -105,3 +105,13 @@ def test_panic_that_adds_nobody_is_none() -> None:
     watched = Watched("a")
     watched.break_("a")
     assert news(watched, PanicChanged) == []
+
+
+def test_a_call_for_a_shifted_tier_waits_for_the_tier_it_goes_to() -> None:
+    watched = Watched(Endpoint("a", tier="big"), Endpoint("s", tier="small"))
+    watched.call("s", Outcome.throttled(5.0))
+    watched.pool.shift_tier("big", to="small")
+    asked = Request(tier="big")
+    assert watched.pool.room(asked, now=1000.0) == (1005.0, False)
+    assert watched.pool.seconds_to_cool(asked, now=1000.0) == 5.0
+    assert not watched.pool.anybody(asked, now=1000.0)
