@@ -55,11 +55,11 @@ class Gauges:
         """Register what is looked at."""
         for name, unit, about, look in (
             (names.METRIC_IN_FLIGHT, "{attempt}", "Attempts under way.", self._in_flight),
-            (names.METRIC_BREAKER, "1", "Circuits: 0 closed, 1 half open, 2 open.", self._circuits),
+            (names.METRIC_BREAKER, "", "Circuits: 0 closed, 1 half open, 2 open.", self._circuits),
             (names.METRIC_QUEUE_DEPTH, "{request}", "Calls that wait for a place.", self._queued),
             (names.METRIC_ROSTER_SIZE, "{endpoint}", "Endpoints, by tier and status.", self._roster),
             (names.METRIC_ROSTER_AGE, "s", "Since endpoints joined, left or changed.", self._age),
-            (names.METRIC_BUDGET, "1", "The part of the retry budget that is spent.", self._budget),
+            (names.METRIC_BUDGET, "", "The part of the retry budget that is spent.", self._budget),
         ):
             meter.create_observable_gauge(name, [_seen(look)], unit, about)
 

@@ -282,5 +282,5 @@ _COUNTERS = (
     (names.METRIC_BREAKER_CHANGES, "{change}", "Circuits that changed their state."),
     (names.METRIC_SHED, "{request}", "Calls that were refused before anybody was asked."),
     (names.METRIC_EJECTIONS, "{ejection}", "Endpoints taken out for doing worse than their peers."),
-    (names.METRIC_COST, "USD", "What answers cost, where a price is known."),
+    (names.METRIC_COST, "{USD}", "What answers cost, where a price is known."),
 )
