@@ -1,4 +1,4 @@
-"""Standby levels that are called up: which is next, and as what its endpoints count then.
+"""One state per endpoint, standby levels that are called up, and who has more than its part.
 
 A level is asked when the ones below it cannot carry the load (`levels`). Promoted, it is a part of the
 first level, and balanced with it, until it is demoted.
@@ -7,8 +7,54 @@ first level, and balanced with it, until it is demoted.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
+from math import ceil
 
+from langchain_cluster.guard.breaker import BreakerState
+from langchain_cluster.model.endpoint import EndpointState, EndpointStatus
 from langchain_cluster.pool.members import Member
+
+OVER = 1.25  # times its part of the calls in flight, by weight: more is too much
+_OUT = {
+    EndpointStatus.OFFLINE: EndpointState.OFFLINE,
+    EndpointStatus.DRAINING: EndpointState.DRAINING,
+}
+
+
+def state_of(member: Member, now: float) -> EndpointState:
+    """Health, circuit, ejection and what an operator said, as one word: the first that keeps it out."""
+    circuit = member.breaker.state
+    if member.status in _OUT:
+        return _OUT[member.status]
+    if member.weight <= 0:
+        return EndpointState.IDLE
+    if circuit is BreakerState.FORCED_OPEN:
+        return EndpointState.FORCED_OPEN
+    if not member.healthy:
+        return EndpointState.UNHEALTHY
+    if circuit is BreakerState.OPEN and member.breaker.open_until > now:
+        return EndpointState.OPEN
+    if member.ejected_until > now:
+        return EndpointState.EJECTED
+    if member.cooling_until > now:
+        return EndpointState.COOLING
+    if member.probing:
+        return EndpointState.PROBING
+    if member.status is EndpointStatus.BUSY:
+        return EndpointState.BUSY
+    return EndpointState.UP if member.warming_since is None else EndpointState.WARMING
+
+
+def over_their_part(members: Sequence[Member]) -> list[tuple[Member, int]]:
+    """Who has more calls in flight than `OVER` times its part by weight, and how many too many.
+
+    `members`: those that may be asked now, of one level.
+    """
+    weights = sum(member.weight for member in members)
+    calls = sum(member.in_flight for member in members)
+    if len(members) < 2 or weights <= 0.0:
+        return []
+    parts = [(member, ceil(OVER * calls * member.weight / weights)) for member in members]
+    return [(member, member.in_flight - part) for member, part in parts if member.in_flight > part]
 
 
 def own_level(member: Member) -> int:

@@ -19,7 +19,7 @@ from langchain_cluster.guard.breaker import BreakerState, CircuitBreaker
 from langchain_cluster.guard.limits import RateLimits
 from langchain_cluster.guard.throttle import Throttle
 from langchain_cluster.model.call import Attempt, Outcome, Request, Verdict
-from langchain_cluster.model.endpoint import Endpoint, EndpointStatus, Load
+from langchain_cluster.model.endpoint import Endpoint, EndpointState, EndpointStatus, Load
 from langchain_cluster.model.events import (
     BreakerChanged,
     CallsMigrated,
@@ -60,8 +60,8 @@ from langchain_cluster.pool.choose import (
     suited,
 )
 from langchain_cluster.pool.ejector import Ejector
+from langchain_cluster.pool.failover import next_standby, over_their_part, state_of
 from langchain_cluster.pool.hearsay import Heard
-from langchain_cluster.pool.failover import next_standby
 from langchain_cluster.pool.line import Line
 from langchain_cluster.pool.members import DECAY, LONGEST, Lease, Member, Snapshot
 from langchain_cluster.pool.roster import build_snapshot, moves, no_duplicates
@@ -612,16 +612,51 @@ class Pool:
         """Tiers whose calls go to another tier for now, and to which."""
         return dict(self._shifts)
 
-    def _migrate(self, id: str, reason: str) -> int:
+    def state(self, id: str) -> EndpointState:
+        """Health, circuit, ejection and status as one word. Raises ConfigError for an unknown id."""
+        return state_of(self._member(id), self._clock.now())
+
+    def recover(self, id: str) -> None:
+        """Take an endpoint back, whatever took it out, and forget what was held against it.
+
+        Its status is online, its circuit closed, and it counts as healthy until a check says otherwise.
+        Raises ConfigError for an unknown id.
+        """
+        self.set_status(id, EndpointStatus.ONLINE)
+        self.mark(id, healthy=True, reason="an operator said so")
+        self.reset(id)
+
+    def rebalance(self) -> int:
+        """Move calls that have delivered nothing from endpoints with more than their part to others.
+
+        After a change of who is there: what waits for an endpoint stays there otherwise. Which endpoint a
+        key belongs to is not touched: a ring moves only the keys that must move. More than its part is
+        over 1.25 times what its weight makes of the calls in flight.
+
+        Returns:
+            How many were called back.
+        """
+        now = self._clock.now()
+        snapshot = self._publish(now)
+        moved = 0
+        for member, excess in over_their_part(snapshot.ready):
+            moved += self._migrate(member.endpoint.id, "the pool is rebalanced", most=excess)
+        return moved
+
+    def _migrate(self, id: str, reason: str, most: int | None = None) -> int:
         if self._recall is None:
             return 0
         now = self._clock.now()
+        left = [most]
 
         def may_move(attempt: Attempt, started: float) -> bool:
             # What it has waited for already may be as long again elsewhere: better late than never.
             deadline, age = attempt.limits.deadline, now - started
             in_time = deadline is None or deadline - now > age + self.typical
-            return in_time and self.anybody(attempt.request, exclude=(id,), now=now)
+            moves = left[0] != 0 and in_time and self.anybody(attempt.request, exclude=(id,), now=now)
+            if moves and left[0] is not None:
+                left[0] -= 1
+            return moves
 
         calls = self._recall(id, reason, may_move)
         if calls:
