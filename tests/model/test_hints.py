@@ -47,7 +47,7 @@ def test_an_endpoint_is_the_same_whatever_its_model_says_of_itself() -> None:
         SimpleNamespace(profile={"max_input_tokens": True, "image_inputs": 0}),
         SimpleNamespace(profile={"max_input_tokens": -1, "image_inputs": True}),
     ],
-    ids=repr,
+    ids=lambda model: repr(getattr(model, "profile", type(model).__name__)),
 )
 def test_nothing_is_made_of_nonsense(model: Any) -> None:
     assert hints_of(model) is NO_HINTS
