@@ -278,7 +278,7 @@ def test_a_port_that_is_taken_is_told() -> None:
     [{"otlp": "localhost:4318"}, {"otlp": "ftp://x"}, {"prometheus": "x"}, {"prometheus": 70_000}],
 )
 def test_what_is_no_address_is_told(options: dict[str, Any]) -> None:
-    with pytest.raises(ConfigError, match="no collector|no place"):
+    with pytest.raises(ConfigError, match=r"no collector|no place"):
         setup(default=False, **options)
 
 
