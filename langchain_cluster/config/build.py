@@ -13,7 +13,7 @@ from langchain_cluster.errors import ConfigError
 from langchain_cluster.model.endpoint import Endpoint, Role
 from langchain_cluster.model.health import HealthPolicy
 from langchain_cluster.model.strict import relocated
-from langchain_cluster.ports import CacheStore, Discovery, Sharing
+from langchain_cluster.ports import AlikeStore, CacheStore, Discovery, Sharing
 from langchain_cluster.telemetry import Telemetry
 
 
@@ -33,6 +33,7 @@ def cluster_arguments(config: ClusterConfig, role: Role = Role.LLM) -> dict[str,
         "balancer": config.balancer.make(),
         "health": _health(config),
         "cache": _cache(config),
+        "semantic_cache": _semantic_cache(config),
         "policy": config.policy.policy(),
         "agents": {agent: policy.policy() for agent, policy in config.agents.items()},
         "breaker": config.breaker,
@@ -139,6 +140,13 @@ def _alerts(config: ClusterConfig) -> Any:
         return None if config.alerts is None else config.alerts.make()
     except ConfigError as error:
         raise relocated(error, under="alerts", file=config._file) from None
+
+
+def _semantic_cache(config: ClusterConfig) -> AlikeStore | None:
+    try:
+        return None if config.semantic_cache is None else config.semantic_cache.make()
+    except ConfigError as error:
+        raise relocated(error, under="semantic_cache", file=config._file) from None
 
 
 def _cache(config: ClusterConfig) -> CacheStore | None:

@@ -14,6 +14,7 @@ from langchain_cluster.config.endpoint import EndpointConfig
 from langchain_cluster.config.health import HealthConfig, named
 from langchain_cluster.config.leadership import LeadershipConfig
 from langchain_cluster.config.policy import PolicyConfig
+from langchain_cluster.config.semantic import SemanticConfig
 from langchain_cluster.config.sharing import SharingConfig
 from langchain_cluster.config.telemetry import TelemetryConfig
 from langchain_cluster.errors import ConfigError
@@ -69,6 +70,7 @@ class ClusterConfig(Strict):
         default_factory=dict, description="agent name -> what differs from `policy` for it"
     )
     cache: CacheConfig | None = None
+    semantic_cache: SemanticConfig | None = None
     sharing: SharingConfig | None = None
     telemetry: TelemetryConfig | None = None
     alerts: AlertsConfig | None = None

@@ -258,3 +258,11 @@ def test_it_is_kept_across_a_restart_of_the_cluster(runner: asyncio.Runner, tmp_
 def test_what_is_no_semantic_cache_is_told() -> None:
     with pytest.raises(ConfigError, match="MemoryCache is no SemanticCache"):
         ClusteredLLM([Endpoint("e", ScriptedModel("x"))], semantic_cache=MemoryCache())
+
+
+def test_where_chance_is_asked_for_nothing_is_compared_even_with_the_cache(face: Face) -> None:
+    llm = meant(ScriptedModel("first", "second"))
+    wish = told(cache=True)
+    assert text_of(face.ask(llm, ASKED, wish, temperature=0.7)) == "first"
+    assert text_of(face.ask(llm, AGAIN, wish, temperature=0.7)) == "second"
+    assert len(llm.cluster.semantic_cache) == 0
