@@ -16,7 +16,17 @@ from typer.core import TyperGroup
 from langchain_cluster.cli.screen import complain
 from langchain_cluster.errors import ClusterError, ConfigError
 
-COMMANDS = ("demo", "chat", "check", "route", "audit", "schema", "version")  # in the order of the help
+COMMANDS = (  # in the order of the help
+    "demo",
+    "chat",
+    "check",
+    "route",
+    "endpoints",
+    "serve-admin",
+    "audit",
+    "schema",
+    "version",
+)
 
 DONE, FAILED, WRONG_USE, INTERRUPTED = 0, 1, 2, 130
 
@@ -55,8 +65,9 @@ def make_app() -> typer.Typer:
         rich_markup_mode="rich",
     )
     for name in COMMANDS:
-        module = f"{__package__}.{name}"
+        function = name.replace("-", "_")
+        module = f"{__package__}.{function}"
         if find_spec(module) is not None:
             found = import_module(module)
-            app.command(name, epilog=getattr(found, "EPILOG", None))(getattr(found, name))
+            app.command(name, epilog=getattr(found, "EPILOG", None))(getattr(found, function))
     return app

@@ -17,7 +17,7 @@ MASK = "***"
 
 def describe(config: ClusterConfig) -> dict[str, Any]:
     """Every key with the value in force. Secrets are refused by `load`; what may hide one is masked."""
-    described: dict[str, Any] = _plain(config.model_dump(mode="python"))
+    described: dict[str, Any] = masked(config.model_dump(mode="python"))
     for endpoint in described["endpoints"]:
         endpoint["url"] = _without_query(endpoint.pop("base_url") or endpoint["url"])
     return described
@@ -49,13 +49,14 @@ def _without_query(url: str | None) -> str | None:
     return urlunsplit(parts._replace(query=MASK if parts.query else "", fragment=""))
 
 
-def _plain(given: Any) -> Any:
+def masked(given: Any) -> Any:
+    """`given` as JSON can hold it: values under names of secrets masked, objects as their kind."""
     if isinstance(given, Mapping):
-        return {key: MASK if is_secret(key) else _plain(value) for key, value in given.items()}
+        return {key: MASK if is_secret(key) else masked(value) for key, value in given.items()}
     if isinstance(given, list | tuple):
-        return [_plain(each) for each in given]
+        return [masked(each) for each in given]
     if isinstance(given, Set):
-        return sorted(_plain(each) for each in given)
+        return sorted(masked(each) for each in given)
     if isinstance(given, Enum):
         return given.value
     if isinstance(given, float) and not math.isfinite(given):

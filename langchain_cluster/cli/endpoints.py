@@ -1,0 +1,131 @@
+"""`endpoints`: who is there and how they do, and what an operator does to one of them by hand."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from enum import StrEnum
+from typing import Annotated, Any
+
+import typer
+from rich.live import Live
+from rich.markup import escape
+from rich.table import Table
+
+from langchain_cluster.admin.rules import TOKEN_ENV
+from langchain_cluster.cli.remote import Remote, is_url
+from langchain_cluster.cli.screen import clean, console, print_json
+from langchain_cluster.errors import ConfigError
+
+EPILOG = (
+    "Examples:\n\nlangchain-cluster endpoints cluster.yaml\n\n"
+    "langchain-cluster endpoints http://127.0.0.1:9465 --watch\n\n"
+    "langchain-cluster endpoints http://127.0.0.1:9465 drain gpu-1"
+)
+HERE = "http://127.0.0.1:9465"
+COLOURS = {"up": "green", "warming": "yellow", "busy": "yellow", "probing": "yellow", "idle": "dim"}
+
+
+class Action(StrEnum):
+    """What may be done to an endpoint."""
+
+    DRAIN = "drain"
+    UNDRAIN = "undrain"
+    FORCE_OPEN = "force-open"
+    FORCE_CLOSE = "force-close"
+    RESET = "reset"
+    RECOVER = "recover"
+
+
+def endpoints(
+    target: Annotated[
+        str, typer.Argument(metavar="[CONFIG|URL]", help="A config file, or where an admin app is.")
+    ] = HERE,
+    action: Annotated[
+        Action | None, typer.Argument(metavar="[ACTION]", help=", ".join(each.value for each in Action))
+    ] = None,
+    id: Annotated[str | None, typer.Argument(metavar="[ID]", help="Of the endpoint it is done to.")] = None,
+    migrate: Annotated[bool, typer.Option("--migrate", help="For drain: call back what waits.")] = False,
+    token_env: Annotated[
+        str, typer.Option(metavar="NAME", help="The variable that holds the admin app's token.")
+    ] = TOKEN_ENV,
+    watch: Annotated[bool, typer.Option("--watch", help="Look again until Ctrl-C.")] = False,
+    every: Annotated[float, typer.Option(min=0.1, help="For --watch: seconds.")] = 2.0,
+    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+) -> None:
+    """Show the endpoints of a running cluster, or act on one; of a config, show who would be there."""
+    if action is not None and id is None:
+        raise ConfigError(f"which endpoint? {action.value} ID", key="ID")
+    if migrate and action is not Action.DRAIN:
+        raise ConfigError("is for drain", key="--migrate")
+    if not is_url(target):
+        if action is not None or watch:
+            raise ConfigError(
+                f"{target} is a config, and not a running cluster: give the URL of its admin app", key="URL"
+            )
+        _show(_of_config(target), as_json=as_json)
+        return
+    with closing(Remote(target, token_env=token_env)) as remote:
+        if action is not None:
+            told = remote.act(str(id), action.value, **({"migrate": True} if migrate else {}))
+            _show([told["endpoint"]] if told.get("endpoint") else [], as_json=as_json, told=told)
+        elif watch and not as_json:
+            _watch(lambda: _of(remote), every)
+        else:
+            _show(_of(remote), as_json=as_json)
+            while watch:
+                time.sleep(every)
+                _show(_of(remote), as_json=as_json)
+
+
+def _of(remote: Remote) -> list[dict[str, Any]]:
+    shapes: list[dict[str, Any]] = remote.get("/endpoints")["endpoints"]
+    return shapes
+
+
+def _of_config(path: str) -> list[dict[str, Any]]:
+    """As they would be at the start; nothing is asked."""
+    from langchain_cluster.admin.shapes import member_shape
+    from langchain_cluster.llm import ClusteredLLM
+
+    cluster = ClusteredLLM.from_config(path).cluster
+    now = cluster.clock.now()
+    return [member_shape(m, cluster.pool.state(m.endpoint.id), None, now) for m in cluster.pool]
+
+
+def _watch(look: Callable[[], Sequence[dict[str, Any]]], every: float) -> None:
+    with Live(table(look()), console=console(), screen=False, auto_refresh=False) as live:
+        while True:
+            time.sleep(every)
+            live.update(table(look()), refresh=True)
+
+
+def _show(shapes: Sequence[dict[str, Any]], *, as_json: bool, told: dict[str, Any] | None = None) -> None:
+    if as_json:
+        print_json({"endpoints": list(shapes)} if told is None else told)
+    else:
+        console().print(table(shapes))
+
+
+def table(shapes: Sequence[dict[str, Any]]) -> Table:
+    """A line for each endpoint."""
+    made = Table()
+    for title in ("endpoint", "state", "circuit", "share", "in flight", "served", "failed", "latency", "USD"):
+        made.add_column(title, justify="left" if title in ("endpoint", "state", "circuit") else "right")
+    made.add_column("why not", overflow="fold")
+    for one in shapes:
+        colour = COLOURS.get(one["state"], "red")
+        made.add_row(
+            escape(clean(one["id"])),
+            f"[{colour}]{escape(one['state'])}[/]",
+            escape(one["circuit"]),
+            f"{one['share']:.0%}",
+            str(one["in_flight"]),
+            str(one["served"]),
+            str(one["failed"]),
+            f"{one['latency_seconds']:.2f} s" if one["latency_seconds"] else "-",
+            f"{one['cost_usd']:.4f}",
+            escape(clean(one["why_not"] or "")),
+        )
+    return made

@@ -1,0 +1,176 @@
+"""`endpoints` and `serve-admin`: what they show and do, and what they refuse."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("typer")
+pytest.importorskip("rich")
+pytest.importorskip("starlette")
+pytest.importorskip("uvicorn")
+
+from typer.testing import CliRunner, Result
+
+from langchain_cluster.admin import TOKEN_ENV, create_app
+from langchain_cluster.cli.app import make_app
+from langchain_cluster.llm import ClusteredLLM
+from tests.admin.conftest import TOKEN, served
+
+CONFIG = "endpoints: [{id: a, model: 'scripted:fox'}, {id: b/1, model: 'scripted:owl'}]\n"
+
+
+def run(*arguments: str) -> Result:
+    return CliRunner().invoke(make_app(), list(arguments))
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> str:
+    path = tmp_path / "cluster.yaml"
+    path.write_text(CONFIG)
+    return str(path)
+
+
+@pytest.fixture
+def llm(config: str) -> Iterator[ClusteredLLM]:
+    made = ClusteredLLM.from_config(config)
+    with made.cluster:
+        yield made
+
+
+@pytest.fixture
+def url(llm: ClusteredLLM, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    monkeypatch.setenv(TOKEN_ENV, TOKEN)
+    with served(create_app(llm)) as port:
+        yield f"http://127.0.0.1:{port}"
+
+
+def test_the_endpoints_of_a_config_are_shown(config: str) -> None:
+    done = run("endpoints", config)
+    assert done.exit_code == 0
+    assert re.search(r"a\s+│ up\s+│ closed", done.stdout)
+    assert [e["id"] for e in json.loads(run("endpoints", config, "--json").stdout)["endpoints"]] == [
+        "a",
+        "b/1",
+    ]
+
+
+def test_the_endpoints_of_a_running_cluster_are_shown(url: str, llm: ClusteredLLM) -> None:
+    llm.invoke("hello")
+    told = json.loads(run("endpoints", url, "--json").stdout)["endpoints"]
+    assert sum(e["served"] for e in told) == 1
+
+
+def test_an_operator_acts_on_one(url: str, llm: ClusteredLLM) -> None:
+    done = run("endpoints", url, "drain", "b/1", "--migrate")
+    assert done.exit_code == 0, done.output
+    assert "draining" in done.stdout
+    assert llm.cluster.pool.state("b/1").value == "draining"
+    assert json.loads(run("endpoints", url, "recover", "b/1", "--json").stdout)["done"] == "recover"
+    for action, state in (
+        ("force-open", "forced_open"),
+        ("reset", "up"),
+        ("force-close", "up"),
+        ("undrain", "up"),
+    ):
+        assert run("endpoints", url, action, "a").exit_code == 0
+        assert llm.cluster.pool.state("a").value == state
+
+
+def test_without_the_token_it_is_refused(
+    url: str, llm: ClusteredLLM, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OTHER", "wrong")
+    done = run("endpoints", url, "drain", "a", "--token-env", "OTHER")
+    assert done.exit_code == 1
+    assert "a valid token is needed" in done.output
+    assert llm.cluster.pool.state("a").value == "up"
+
+
+def test_an_unknown_endpoint_is_one_line(url: str) -> None:
+    done = run("endpoints", url, "drain", "nobody")
+    assert (done.exit_code, "no such endpoint (HTTP 404)" in done.output) == (1, True)
+
+
+def test_nobody_at_the_address_is_one_line() -> None:
+    done = run("endpoints", "http://127.0.0.1:1")
+    assert done.exit_code == 1
+    assert "cannot be reached" in done.output
+
+
+WRONG = [
+    (["http://127.0.0.1:1", "drain"], "which endpoint"),
+    (["http://127.0.0.1:1", "reset", "a", "--migrate"], "is for drain"),
+    (["http://user:hush@127.0.0.1:1"], "an address alone"),
+    (["http://127.0.0.1:1?token=hush"], "an address alone"),
+    (["CONFIG", "drain", "a"], "not a running cluster"),
+    (["CONFIG", "--watch"], "not a running cluster"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "why"), WRONG)
+def test_wrong_use_says_why(config: str, arguments: list[str], why: str) -> None:
+    done = run("endpoints", *[config if word == "CONFIG" else word for word in arguments])
+    assert done.exit_code == 2
+    assert why in done.output
+    assert "hush" not in done.output
+
+
+def test_what_is_no_admin_app_is_one_line(config: str) -> None:
+    from langchain_cluster.testing import SimulatedServer
+
+    with SimulatedServer() as server:
+        assert run("endpoints", server.url).exit_code == 1
+
+
+def test_it_looks_again_until_it_is_interrupted(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    looks = []
+
+    def sleep(seconds: float) -> None:
+        looks.append(seconds)
+        if len(looks) == 3:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr("langchain_cluster.cli.endpoints.time.sleep", sleep)
+    assert run("endpoints", url, "--watch", "--every", "5").exit_code == 130
+    assert looks == [5.0] * 3
+    looks.clear()
+    assert run("endpoints", url, "--watch", "--json").stdout.count('"endpoints"') == 3
+
+
+def test_serving_elsewhere_needs_a_token(config: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(TOKEN_ENV, raising=False)
+    for host in ("0.0.0.0", "::", "ops.example"):
+        done = run("serve-admin", config, "--host", host)
+        assert done.exit_code == 2
+        assert f"set {TOKEN_ENV} first" in done.output
+
+
+def test_a_missing_library_is_named(config: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "uvicorn", None)
+    done = run("serve-admin", config)
+    assert done.exit_code == 2
+    assert 'langchain-cluster[admin]"' in done.output
+
+
+def test_it_serves_until_it_is_interrupted(config: str) -> None:
+    command = [sys.executable, "-m", "langchain_cluster.cli", "serve-admin", config, "--port", "0"]
+    environment = {name: value for name, value in os.environ.items() if name != TOKEN_ENV}
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment) as serving:
+        assert serving.stderr is not None
+        assert "nothing changed" in serving.stderr.readline()
+        url = serving.stderr.readline().strip()
+        try:
+            assert run("endpoints", url).exit_code == 0
+            assert run("endpoints", url, "drain", "a").exit_code == 1
+        finally:
+            serving.send_signal(signal.SIGINT)
+            left = serving.stderr.read()
+        assert serving.wait(30) in (0, 130)
+        assert "Traceback" not in left
