@@ -77,6 +77,15 @@ def test_what_does_not_pass_is_given_up(status: int, tries: int) -> None:
 
 
 @respx.mock
+def test_a_redirect_is_not_followed_as_it_may_lead_anywhere() -> None:
+    respx.post(URL).mock(return_value=httpx.Response(302, headers={"Location": "https://elsewhere.example/"}))
+    elsewhere = respx.route(host="elsewhere.example")
+    with pytest.raises(httpx.HTTPStatusError):
+        WebhookSink(URL)(ALERT)
+    assert not elsewhere.called
+
+
+@respx.mock
 def test_a_failing_webhook_is_an_event_without_its_address(caplog: pytest.LogCaptureFixture) -> None:
     respx.post(URL).mock(return_value=httpx.Response(404))
     heard: list[Any] = []
@@ -173,6 +182,7 @@ def test_putting_never_waits_and_what_is_too_much_is_told() -> None:
     for _ in range(3):
         box.put(ALERT)
     assert failed == [("outbox", "Full")]
+    assert box.lost == 1
     gate.set()
     assert box.close(20.0)
     assert len(heard) == 3

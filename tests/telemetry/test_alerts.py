@@ -183,7 +183,17 @@ def test_one_that_is_still_broken_is_taken_out_again_for_longer_and_nobody_is_to
     gaps = [later - earlier for earlier, later in pairwise(taken)]
     assert len(gaps) >= 2
     assert gaps == sorted(gaps)
+    assert gaps[-1] > 2 * gaps[0]
     assert alarmed["a"].why_not(alarmed.clock.now()) is None
+
+
+@pytest.mark.parametrize("action", ["drain", "force_open"])
+def test_without_calls_a_drained_circuit_is_given_back_closed_and_it_is_over(action: str) -> None:
+    alarmed = Alarmed(EndpointDown(for_seconds=5, resolve_after=10, react=action), "a", "b")
+    alarmed.break_("a")
+    assert alarmed.said(60) == [("firing", "warning", "a"), ("resolved", "warning", "a")]
+    assert alarmed.did() == [f"{action} a", f"-{action} a"]
+    assert alarmed["a"].breaker_state == "closed"
 
 
 @pytest.mark.parametrize("action", ["drain", "force_open"])
@@ -219,13 +229,12 @@ def test_what_somebody_did_by_hand_is_not_undone() -> None:
     for id in "ab":
         alarmed.pool.mark(id, healthy=False)
     alarmed.after(3)
-    alarmed.pool.undrain("b")  # somebody knows better
-    alarmed.pool.set_status("b", EndpointStatus.OFFLINE)
+    alarmed.pool.set_status("b", EndpointStatus.BUSY)  # somebody knows better
     for id in "ab":
         alarmed.pool.mark(id, healthy=True)
     alarmed.after(10)
     assert alarmed.status("a") == "draining"
-    assert alarmed.status("b") == "offline"
+    assert alarmed.status("b") == "busy"
     assert alarmed.did() == ["!drain a", "drain b"]
 
 

@@ -33,7 +33,8 @@ class Flaky(MemoryCache):
         return [self.get(key) for key in keys]
 
 
-def test_a_cache_that_was_away_and_is_back_is_told_once() -> None:
+@pytest.mark.parametrize("first", ["1", "4"])  # a hit, a miss
+def test_a_cache_that_was_away_and_is_back_is_told_once(first: str) -> None:
     clock, cache = FakeClock(), Flaky()
     llm = ClusteredLLM([Endpoint("a", ScriptedModel("hi"))], cache=cache, clock=clock)
     heard: list[Any] = []
@@ -44,11 +45,14 @@ def test_a_cache_that_was_away_and_is_back_is_told_once() -> None:
         llm.invoke(question)
         clock.advance(1.0)
     cache.away = False
-    for question in "4567":
+    llm.invoke(first)
+    assert any(isinstance(event, CacheRecovered) for event in heard)
+    for question in "567":
         llm.invoke(question)
     told = [type(e).__name__ for e in heard if isinstance(e, CacheFailed | CacheRecovered)]
     assert told == ["CacheFailed"] * 4 + ["CacheRecovered"]
-    assert next(e for e in heard if isinstance(e, CacheRecovered)).seconds == 2.0
+    back = next(e for e in heard if isinstance(e, CacheRecovered))
+    assert (back.operation, back.seconds) == ("lookup", 2.0)
 
 
 def test_retries_that_are_refused_are_told_once_in_ten_seconds() -> None:
