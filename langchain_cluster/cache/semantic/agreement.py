@@ -7,7 +7,9 @@ from math import exp
 
 from langchain_cluster.cache.semantic.entry import Entry
 
-NEAR = 12  # entries that are looked at
+# Entries that are looked at. With 5 of them within 0.1, banking77 as a stream had 44 to 50 % hits with 1.0 to
+# 1.2 % of them wrong, by the order of the questions; with these 40 to 53 %, and never more than 0.9 %.
+NEAR = 12
 _WITHIN = 0.15  # cosine: how much farther than the candidate the others may be
 SAME = 0.9  # cosine of two answers from which on they are the same
 
