@@ -67,6 +67,7 @@ from langchain_cluster.ports import (
     Codec,
     Discovery,
     HealthCheck,
+    LimitStore,
     Sharing,
     Tracing,
 )
@@ -105,6 +106,7 @@ class Cluster:
         alerts: what is watched and who is told: an `Alerts`, or its rules; None for nothing.
         log: whether state changes are logged, by the logger "langchain_cluster".
         sharing: where processes tell each other what they see of endpoints; None for nowhere.
+        limits: where limits per minute are counted for all processes; None: each counts for itself.
         drain_timeout: seconds `close` waits for calls in flight.
         clock, seed: time and chance, for tests.
         tracing: opens spans; what `telemetry` brings by default.
@@ -138,6 +140,7 @@ class Cluster:
         alerts: Alerts | Sequence[AlertRule | str] | None = None,
         log: bool = False,
         sharing: Sharing | None = None,
+        limits: LimitStore | None = None,
         drain_timeout: float = 10.0,
         clock: Clock | None = None,
         seed: int | None = None,
@@ -192,6 +195,10 @@ class Cluster:
             if not isinstance(sharing, Sharing):
                 raise ConfigError(f"{type(sharing).__name__} is no Sharing: it has no join", key="sharing")
             self._exchange = Exchange(self.pool, sharing, self.clock.now, self._emit)
+        if limits is not None and not isinstance(limits, LimitStore):
+            raise ConfigError(f"{type(limits).__name__} is no LimitStore: it has no take", key="limits")
+        self.limits = limits
+        self._alone = Outage()
         self.cache = cache
         self.caller = Callers(self.clock.now)
         for endpoint in self._fixed:
@@ -270,6 +277,8 @@ class Cluster:
             self._outage if cached else None,
             said if role is Role.LLM else None,
             alike=self._audits if cached and role is Role.LLM else None,
+            limits=self.limits,
+            alone=self._alone,
         )
 
     def _ask_again(self, request: Request) -> Answer:
@@ -493,6 +502,8 @@ class Cluster:
                 self.alerts.close(GRACE)
             if self._factory is not None:
                 self._factory.close()
+            if self.limits is not None:
+                self.limits.close()
             if self.cache is not None:
                 self.cache.close()
             if self.semantic_cache is not None:

@@ -20,7 +20,7 @@ OWN_OPTIONS = (
     "alerts", "log",
     "agents", "balancer", "breaker", "clock", "concurrency", "discovery", "drain_timeout", "factory",
     "health", "outlier", "queue", "quotas", "seed", "semantic_cache", "slow_start", "stability", "throttle", "tracing",
-    "sharing",
+    "limits", "sharing",
     "telemetry",
 )  # fmt: skip
 """Arguments that every face hands to its cluster as they are."""

@@ -17,6 +17,7 @@ from langchain_cluster.model.endpoint import Endpoint, Load, Roster
 from langchain_cluster.model.events import Event
 from langchain_cluster.model.health import Health
 from langchain_cluster.model.hearsay import Hearsay
+from langchain_cluster.model.scope import Away, Refused, Scope, Taken
 from langchain_cluster.model.term import Term
 
 
@@ -358,6 +359,29 @@ class Sharing(Protocol):
             hear: told what others say, and first what was said lately; on any thread, not of one's own.
             lost: told why nobody can be heard, when that begins; restored: that they can be again.
         """
+
+
+@runtime_checkable
+class LimitStore(Protocol):
+    """Where processes count what they ask of endpoints together. Settling and cancelling wait for nothing."""
+
+    @property
+    def longest(self) -> float:
+        """Seconds `take` blocks at most; infinite when nobody can say."""
+
+    def take(self, scopes: Sequence[Scope], tokens: float) -> Taken | Refused | Away:
+        """Take one call and `tokens` in every scope, or in none. A store that is away is an answer."""
+
+    async def atake(self, scopes: Sequence[Scope], tokens: float) -> Taken | Refused | Away: ...
+
+    def settle(self, taken: Taken, used: float) -> None:
+        """What was taken has used so many tokens."""
+
+    def cancel(self, taken: Taken) -> None:
+        """Nobody was asked."""
+
+    def close(self) -> None:
+        """Tell what is left to be told. Threads and connections are gone when it returns."""
 
 
 EventListener = Callable[[Event], None]

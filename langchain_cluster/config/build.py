@@ -13,7 +13,7 @@ from langchain_cluster.errors import ConfigError
 from langchain_cluster.model.endpoint import Endpoint, Role
 from langchain_cluster.model.health import HealthPolicy
 from langchain_cluster.model.strict import relocated
-from langchain_cluster.ports import AlikeStore, CacheStore, Discovery, Sharing
+from langchain_cluster.ports import AlikeStore, CacheStore, Discovery, LimitStore, Sharing
 from langchain_cluster.telemetry import Telemetry
 
 
@@ -47,6 +47,7 @@ def cluster_arguments(config: ClusterConfig, role: Role = Role.LLM) -> dict[str,
         "factory": _factory(config),
         "stability": config.stability,
         "sharing": _sharing(config),
+        "limits": _limits(config),
         "telemetry": _telemetry(config),
         "alerts": _alerts(config),
         "log": config.log,
@@ -126,6 +127,13 @@ def _health(config: ClusterConfig) -> HealthPolicy | None:
         return None if config.health is None else config.health.policy(leader)
     except ConfigError as error:
         raise relocated(error, under=place, file=config._file) from None
+
+
+def _limits(config: ClusterConfig) -> LimitStore | None:
+    try:
+        return None if config.limits is None else config.limits.make()
+    except ConfigError as error:
+        raise relocated(error, under="limits", file=config._file) from None
 
 
 def _sharing(config: ClusterConfig) -> Sharing | None:

@@ -13,6 +13,7 @@ from langchain_cluster.config.discovery import FactoryConfig, SourceConfig
 from langchain_cluster.config.endpoint import EndpointConfig
 from langchain_cluster.config.health import HealthConfig, named
 from langchain_cluster.config.leadership import LeadershipConfig
+from langchain_cluster.config.limits import LimitsConfig
 from langchain_cluster.config.policy import PolicyConfig
 from langchain_cluster.config.semantic import SemanticConfig
 from langchain_cluster.config.sharing import SharingConfig
@@ -72,6 +73,9 @@ class ClusterConfig(Strict):
     cache: CacheConfig | None = None
     semantic_cache: SemanticConfig | None = None
     sharing: SharingConfig | None = None
+    limits: LimitsConfig | None = Field(
+        None, description="where limits per minute are counted for all processes"
+    )
     telemetry: TelemetryConfig | None = None
     alerts: AlertsConfig | None = None
     log: bool = Field(False, strict=True, description="whether state changes are logged")

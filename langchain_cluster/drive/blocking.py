@@ -15,8 +15,9 @@ from langchain_cluster.drive.race import BegunJob
 from langchain_cluster.drive.recall import Recalled, Recalls, moved
 from langchain_cluster.drive.workers import InPlace, Pump, Workers
 from langchain_cluster.model.call import Answer, Attempt, Outcome, Resume, Verdict
+from langchain_cluster.model.scope import Away, Refused, Scope, Taken
 from langchain_cluster.plan import effects as fx
-from langchain_cluster.ports import AlikeStore, CacheStore, Caller, Clock, Span, Tracing
+from langchain_cluster.ports import AlikeStore, CacheStore, Caller, Clock, LimitStore, Span, Tracing
 
 T = TypeVar("T")
 _NO_HEADERS: dict[str, str] = {}
@@ -107,6 +108,8 @@ class BlockingDriver:
                 return self._alike(until, "seek", text, scopes)
             case fx.StoreAlike(text, scope, raw, words, until):
                 return self._alike(until, "keep", text, scope, raw, words)
+            case fx.Reserve(store, scopes, tokens, until):
+                return self._reserve(store, scopes, tokens, until)
             case fx.Sleep(seconds):
                 return self.clock.sleep(seconds)
             case fx.Wait(awaited, until):
@@ -140,6 +143,14 @@ class BlockingDriver:
         if until is None:
             return ask(*given)
         return self.workers.start(lambda: ask(*given)).wait(self.clock, until)
+
+    def _reserve(
+        self, store: LimitStore, scopes: tuple[Scope, ...], tokens: float, until: float | None
+    ) -> Taken | Refused | Away:
+        """Ask the store, on a worker if it might take longer than it may."""
+        if until is None or store.longest <= until - self.clock.now():
+            return store.take(scopes, tokens)
+        return self.workers.start(lambda: store.take(scopes, tokens)).wait(self.clock, until)
 
     def _lookup(self, keys: tuple[str, ...], until: float | None, parent: Span | None) -> fx.Found | None:
         span = None if parent is None or self.tracing is None else self.tracing.lookup(parent)

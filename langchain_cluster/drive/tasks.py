@@ -104,6 +104,9 @@ class TaskDriver:
                 return await self._alike(until, "aseek", text, scopes)
             case fx.StoreAlike(text, scope, raw, words, until):
                 return await self._alike(until, "akeep", text, scope, raw, words)
+            case fx.Reserve(store, scopes, tokens, until):
+                async with self.clock.timeout_at(until):
+                    return await store.atake(scopes, tokens)
             case fx.Sleep(seconds):
                 return await self.clock.asleep(seconds)
             case fx.Wait(awaited, until):

@@ -12,13 +12,14 @@ with looking whether it fits, and settled afterwards with what was really used.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from math import inf
 from threading import Lock
 
 from langchain_cluster.model.call import Outcome, Request, Verdict
 from langchain_cluster.model.endpoint import Endpoint, Role
 from langchain_cluster.model.policy import Quota
+from langchain_cluster.model.scope import Scope
 
 MINUTE = 60.0  # seconds: what "per minute" means
 GRAIN = 0.25  # seconds: what is taken within is kept together
@@ -47,13 +48,15 @@ class RateWindow:
 
     Attributes:
         used: what of the limit is taken now, since something was last asked of this window.
+        out: (when others will have left room for so much, or more than that), as they were last asked.
     """
 
-    __slots__ = ("_spans", "limit", "used")
+    __slots__ = ("_spans", "limit", "out", "used")
 
     def __init__(self, limit: float) -> None:
         self.limit = limit
         self.used = 0.0
+        self.out = (0.0, 0.0)
         self._spans: deque[Span] = deque()
 
     def _forget(self, now: float) -> None:
@@ -71,6 +74,12 @@ class RateWindow:
         """
         if self.limit <= 0:
             return inf
+        until, least = self.out
+        if now < until and amount >= least:
+            return max(until, self._free_at(amount, now))
+        return self._free_at(amount, now)
+
+    def _free_at(self, amount: float, now: float) -> float:
         self._forget(now)
         over = self.used + min(amount, self.limit) - self.limit
         if over <= 0:
@@ -113,14 +122,19 @@ class Rates:
 
     Attributes:
         requests, tokens: windows every call counts in: the endpoint's own, then its group's.
+        scopes: the same limits, whole, for those who share them with other processes.
     """
 
-    __slots__ = ("answer", "lock", "ratio", "requests", "tokens")
+    __slots__ = ("answer", "lock", "ratio", "requests", "scopes", "tokens")
 
     def __init__(
-        self, lock: Lock, requests: tuple[RateWindow, ...] = (), tokens: tuple[RateWindow, ...] = ()
+        self,
+        lock: Lock,
+        requests: tuple[RateWindow, ...] = (),
+        tokens: tuple[RateWindow, ...] = (),
+        scopes: tuple[Scope, ...] = (),
     ) -> None:
-        self.lock, self.requests, self.tokens = lock, requests, tokens
+        self.lock, self.requests, self.tokens, self.scopes = lock, requests, tokens, scopes
         self.answer, self.ratio = ANSWER, TOKENS_PER_LEAST
 
     def estimate(self, request: Request) -> tuple[float, float]:
@@ -176,15 +190,25 @@ class Rates:
 
 
 class Reservation:
-    """What one call was let take, until it is settled with what it really took; once."""
+    """What one call was let take, until it is settled with what it really took; once.
 
-    __slots__ = ("_open", "_rates", "_request", "_requests", "_tokens", "answer", "prompt")
+    Attributes:
+        ended: told, not under a lock, how many tokens were used, or None when nobody was asked.
+    """
+
+    __slots__ = ("_open", "_rates", "_request", "_requests", "_tokens", "answer", "ended", "prompt")
 
     def __init__(self, rates: Rates, request: Request, prompt: float, answer: float, now: float) -> None:
         self._rates, self._request, self._open = rates, request, True
         self.prompt, self.answer = prompt, answer
+        self.ended: Callable[[float | None], None] | None = None
         self._requests = [(window, window.take(1.0, now)) for window in rates.requests]
         self._tokens = [(window, window.take(prompt + answer, now)) for window in rates.tokens]
+
+    @property
+    def scopes(self) -> tuple[Scope, ...]:
+        """Where it was taken."""
+        return self._rates.scopes
 
     def settle(self, outcome: Outcome, now: float) -> None:
         """Give back what was not used, take what was used beyond: that counts from `now`.
@@ -198,12 +222,16 @@ class Reservation:
             self._open = False
             if self._tokens:
                 self._rates.learn(self._request, outcome)
-            over = self._used(outcome) - self.prompt - self.answer
+            used = self._used(outcome)
+            over = used - self.prompt - self.answer
             for window, span in self._tokens:
                 if over < 0:
                     window.give_back(span, -over)
+                    window.out = (0.0, 0.0)  # there may be room with the others too
                 elif over > 0:
                     window.take(over, now)
+        if self.ended is not None and self._tokens:
+            self.ended(used)
 
     def cancel(self) -> None:
         """Nobody was asked: everything is given back, the call itself too."""
@@ -215,6 +243,8 @@ class Reservation:
                 window.give_back(span, 1.0)
             for window, span in self._tokens:
                 window.give_back(span, self.prompt + self.answer)
+        if self.ended is not None:
+            self.ended(None)
 
     def _used(self, outcome: Outcome) -> float:
         usage = outcome.usage
@@ -235,6 +265,8 @@ class RateLimits:
     def __init__(self, quotas: Mapping[str, Quota] | None = None) -> None:
         self.lock = Lock()
         self.quotas = dict(quotas or {})
+        self.parts = 1  # among how many processes every limit is divided
+        self._whole: dict[tuple[str, str, str], float] = {}
         self._windows: dict[tuple[str, str, str], RateWindow] = {}
 
     def of(self, endpoint: Endpoint, before: Rates | None = None) -> Rates | None:
@@ -254,15 +286,34 @@ class RateLimits:
                 self._window(("rpm", of, name), rpm) for of, name, rpm, _ in limits if rpm is not None
             ]
             tokens = [self._window(("tpm", of, name), tpm) for of, name, _, tpm in limits if tpm is not None]
-        rates = Rates(self.lock, tuple(requests), tuple(tokens))
+        scopes = [Scope(*limit) for limit in limits if limit[2] is not None or limit[3] is not None]
+        rates = Rates(self.lock, tuple(requests), tuple(tokens), tuple(scopes))
         if before is not None:
             rates.answer, rates.ratio = before.answer, before.ratio
         return rates
 
     def _window(self, key: tuple[str, str, str], limit: float) -> RateWindow:
         window = self._windows.setdefault(key, RateWindow(limit))
-        window.limit = limit
+        self._whole[key] = limit
+        window.limit = limit / self.parts
         return window
+
+    def divide(self, parts: int) -> bool:
+        """Keep to one of so many equal `parts` of every limit, >= 1; whether that is another part."""
+        if parts == self.parts:
+            return False
+        with self.lock:
+            changes, self.parts = parts != self.parts, parts
+            for key, window in self._windows.items():
+                window.limit = self._whole[key] / parts
+        return changes
+
+    def used_up(self, scope: Scope, name: str, amount: float, until: float) -> None:
+        """Others have left no room for `amount` or more in the window `name` ("rpm", "tpm") of `scope`."""
+        with self.lock:
+            window = self._windows.get((name, scope.kind, scope.name))
+            if window is not None:
+                window.out = (until, amount)
 
     def keep(self, endpoints: Iterable[Endpoint], now: float) -> None:
         """Forget the windows of endpoints that are not among these, once nothing is taken there."""
@@ -271,4 +322,4 @@ class RateLimits:
             for key, window in list(self._windows.items()):
                 gone = key[1] == "endpoint" and key[2] not in ids
                 if gone and window.left(now) >= window.limit:
-                    del self._windows[key]
+                    del self._windows[key], self._whole[key]

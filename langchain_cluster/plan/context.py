@@ -15,7 +15,7 @@ from langchain_cluster.model.endpoint import Endpoint
 from langchain_cluster.model.events import CacheFailed, CacheRecovered, Event
 from langchain_cluster.model.policy import Policy
 from langchain_cluster.pool.pool import Pool
-from langchain_cluster.ports import Codec
+from langchain_cluster.ports import Codec, LimitStore
 
 
 class Keys(Protocol):
@@ -76,6 +76,8 @@ class Context:
         outage: since when the cache fails, if it does; None where nobody asks.
         static: makes an answer of a text; None where there is no such thing.
         alike: how answers serve questions that mean the same; None: they do not.
+        limits: where limits per minute are counted for all processes; None: each counts for itself.
+        alone: since when that place is away, if it is.
         gave_up: written by the plan: the error of a call whose every attempt failed.
         begun: written by the plan: something of an answer was handed out.
         lately: how long answers took; None when nobody goes by it.
@@ -98,6 +100,8 @@ class Context:
     outage: Outage | None = None
     static: Callable[[str], Any] | None = None
     alike: Alike | None = field(default=None, kw_only=True)
+    limits: LimitStore | None = field(default=None, kw_only=True)
+    alone: Outage | None = field(default=None, kw_only=True)
     gave_up: BaseException | None = None
     begun: bool = False
 

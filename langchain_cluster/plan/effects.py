@@ -12,7 +12,8 @@ from typing import Any, Generic, TypeVar
 from langchain_cluster.model.call import Attempt, Outcome, Resume
 from langchain_cluster.model.endpoint import Endpoint, Roster
 from langchain_cluster.model.health import Health
-from langchain_cluster.ports import Awaited, Begun, Discovery, HealthCheck, Opened
+from langchain_cluster.model.scope import Away, Refused, Scope, Taken
+from langchain_cluster.ports import Awaited, Begun, Discovery, HealthCheck, LimitStore, Opened
 
 R = TypeVar("R")
 T = TypeVar("T")
@@ -118,6 +119,16 @@ class Wait(Effect[None]):
 
     awaited: Awaited
     until: float | None
+
+
+@dataclass(slots=True)
+class Reserve(Effect[Taken | Refused | Away]):
+    """Take one call and `tokens` of limits that processes share. Raises as `store` does, or TimeoutError."""
+
+    store: LimitStore
+    scopes: tuple[Scope, ...]
+    tokens: float
+    until: float | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(slots=True)

@@ -19,6 +19,7 @@ from langchain_cluster.model.events import HedgeBegun
 from langchain_cluster.plan.context import Context
 from langchain_cluster.plan.effects import Begin, Plan, Wait
 from langchain_cluster.plan.recover import deliver
+from langchain_cluster.plan.reserve import reserve
 from langchain_cluster.plan.tries import Tries
 from langchain_cluster.pool.members import Lease
 from langchain_cluster.ports import Begun
@@ -78,7 +79,7 @@ class Race:
         if slow_at is not None:
             yield from Wait(self.runners[0].begun, slow_at)
             if self.runners[0].begun.outcome is None:
-                second = self.second()
+                second = yield from self.second()
                 if second is not None:
                     yield from self.begin(second, 1)
         while True:
@@ -115,7 +116,7 @@ class Race:
             after = self.recent.quantile(hedge.quantile)
         return None if after is None else cx.now() + after
 
-    def second(self) -> Lease | None:
+    def second(self) -> Plan[Lease | None]:
         """A claim for the second attempt, if the budgets bear it and somebody else is free now."""
         tries, cx = self.tries, self.tries.cx
         if cx.pool.line.waiting:
@@ -125,6 +126,11 @@ class Race:
         try:
             lease = cx.pool.acquire(tries.request, exclude=exclude, probe=False, now=now)
         except NoEndpointAvailable:
+            return None
+        if lease.reserved is not None and not (yield from reserve(cx, lease, tries.deadline)):
+            return None
+        if self.runners[0].begun.outcome is not None:  # meanwhile
+            lease.cancel()
             return None
         paid = (cx.hedges is None or cx.hedges.withdraw(now)) and (
             cx.budget is None or cx.budget.withdraw(now)

@@ -16,6 +16,7 @@ from langchain_cluster.model.events import AttemptEnded, RetryBudgetEmpty
 from langchain_cluster.plan.admit import in_line
 from langchain_cluster.plan.context import Context
 from langchain_cluster.plan.effects import Plan, Sleep, Started
+from langchain_cluster.plan.reserve import reserve
 from langchain_cluster.pool.members import Lease
 
 STALE_CONNECTIONS = 10  # one client may hold this many connections of a closed event loop
@@ -63,9 +64,13 @@ class Tries:
                 exclude = tuple(m.endpoint.id for m in pool if m.endpoint.id != same)
             if not pool.line.waiting or same is not None or not pool.line.holds_up(self.request, exclude):
                 try:
-                    return pool.acquire(self.request, exclude=exclude, probe=not last_try, now=now)
+                    lease = pool.acquire(self.request, exclude=exclude, probe=not last_try, now=now)
                 except NoEndpointAvailable as error:
                     nobody = error
+                else:
+                    if lease.reserved is None or (yield from reserve(self.cx, lease, self.deadline)):
+                        return lease
+                    continue
                 if same is not None:
                     continue  # it left, or filled up, a moment ago
                 if not pool.full(self.request, exclude=exclude):
@@ -73,7 +78,9 @@ class Tries:
                     continue
             given = yield from in_line(self, exclude, probe=not last_try)
             if isinstance(given, Lease):
-                return given
+                if given.reserved is None or (yield from reserve(self.cx, given, self.deadline)):
+                    return given
+                continue
             yield from self.nobody(given, self.cx.now())
 
     def nobody(self, nobody: NoEndpointAvailable, now: float) -> Plan[None]:

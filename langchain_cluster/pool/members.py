@@ -257,7 +257,7 @@ class Lease:
     """
 
     __slots__ = (
-        "_penalty", "_permit", "_reserved", "_settled_by_pool", "endpoint", "member", "settled", "started",
+        "_penalty", "_permit", "_settled_by_pool", "endpoint", "member", "reserved", "settled", "started",
     )  # fmt: skip
 
     def __init__(
@@ -269,7 +269,7 @@ class Lease:
         settled_by_pool: Settled | None,
         reserved: Reservation | None = None,
     ) -> None:
-        self._reserved = reserved
+        self.reserved = reserved
         self.member, self.endpoint = member, member.endpoint
         self.started, self.settled = now, False
         self._permit, self._penalty, self._settled_by_pool = permit, penalty, settled_by_pool
@@ -301,16 +301,16 @@ class Lease:
             member.peers.in_flight -= 1
             member.starts.pop(id(self), None)
             member.learn(outcome, now, self._penalty, probe=self._permit.probe)
-        if self._reserved is not None:
-            self._reserved.settle(outcome, now)
+        if self.reserved is not None:
+            self.reserved.settle(outcome, now)
         member.breaker.record(self._permit, outcome.verdict, now, outcome.seconds)
         if self._settled_by_pool is not None:
             self._settled_by_pool(member, outcome, now)
 
     def cancel(self, *, now: float | None = None) -> None:
         """Give the claim back unused: nobody was asked, so nothing counts against a limit. Once."""
-        if self._reserved is not None:
-            self._reserved.cancel()
+        if self.reserved is not None:
+            self.reserved.cancel()
         self.settle(Outcome.abandoned(), now=now)
 
     def __enter__(self) -> Self:

@@ -133,7 +133,7 @@ class Pool:
         self._ejector = None if outlier is None else Ejector(outlier, Random(self._rng.random()), self._eject)
         self.typical = 0.0  # seconds an answer takes, on average and lately
         self._concurrency = concurrency
-        self._rates = RateLimits(quotas)
+        self.rates = RateLimits(quotas)
         self.throttle = None if throttle is None else Throttle(throttle, Random(self._rng.random()))
         self.queue = queue
         self.line = Line(self, None if queue is None else queue.size)
@@ -358,11 +358,11 @@ class Pool:
                 member.describe(endpoint)
             members.append(member)
         for member in members:
-            member.rates = self._rates.of(member.endpoint, member.rates)
+            member.rates = self.rates.of(member.endpoint, member.rates)
             if self._concurrency is not None and member.aimd is None:
                 member.aimd = Aimd(self._concurrency, now)
                 member.describe(member.endpoint)
-        self._rates.keep(wanted, now)
+        self.rates.keep(wanted, now)
         self._warm_up(members, now)
         kept = {endpoint.id for endpoint in wanted}
         events += [EndpointLeft(now, m.endpoint) for id, m in known.items() if id not in kept]

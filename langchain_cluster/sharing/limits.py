@@ -75,6 +75,8 @@ class SharedLimits:
         self._corrections: deque[Correction] = deque(maxlen=MOST)
         self._timer: Timer | None = None
         self._seen = 1  # processes, lately
+        self._lost = False  # whether it has failed since it last answered
+        self._back: float | None = None  # when it last answered for the first time after that
         library = need("redis", extra="redis", for_="SharedLimits")
         self._failures: tuple[type[BaseException], ...] = (library.exceptions.RedisError, OSError)
         self._unknown: type[BaseException] = library.exceptions.NoScriptError
@@ -217,9 +219,12 @@ class SharedLimits:
 
     def _read(self, answer: Sequence[Any], scopes: Sequence[Scope], tokens: int) -> Taken | Refused:
         given, milliseconds, place, quarter, processes, age = map(int, answer)
+        moment = time.monotonic()
+        if self._lost:
+            self._lost, self._back = False, moment
+        # What went by it in an outage it does not know; lost and begun anew, it knows fewer processes too.
+        young = age < YOUNG * 1000 or (self._back is not None and moment - self._back < YOUNG)
         self._well = True
-        young = age < YOUNG * 1000
-        # A store that was lost and came back knows fewer processes than there are.
         self._seen = max(self._seen, processes) if young else max(1, processes)
         parts = self._seen if young else 1
         if given:
@@ -229,7 +234,7 @@ class SharedLimits:
 
     def _away(self, error: BaseException, along: list[Correction]) -> Away:
         # Whether the corrections got there nobody knows. To take twice is safe, to give back twice is not.
-        self._well = False
+        self._well, self._lost = False, True
         self._corrections.extend(one for one in along if one[2] >= 0 and one[3] > 0)
         return Away(type(error).__name__, self._seen)
 

@@ -259,7 +259,7 @@ def test_an_endpoint_that_leaves_and_comes_back_has_the_same_minute() -> None:
     pool.remove("a")
     clock.advance(61.0)
     pool.replace([])
-    assert pool._rates._windows == {}
+    assert pool.rates._windows == {}
 
 
 def test_who_is_out_of_its_limits_is_passed_over() -> None:
