@@ -337,6 +337,14 @@ class CircuitBreaker:
             self.open_until = now
             return True
 
+    def probe_by(self, at: float, now: float) -> bool:
+        """Let an open circuit's probe be due at `at` at the latest; whether it was later."""
+        with self._lock:
+            if self.state is not BreakerState.OPEN or self.open_until <= at:
+                return False
+            self.open_until = max(at, self._time(now))
+            return True
+
     def tell(self) -> None:
         """Tell of what `trip` and `untrip` did; not under a lock."""
         self._telling.tell()

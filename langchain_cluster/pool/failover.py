@@ -14,6 +14,7 @@ from langchain_cluster.model.endpoint import EndpointState, EndpointStatus
 from langchain_cluster.pool.members import Member
 
 OVER = 1.25  # times its part of the calls in flight, by weight: more is too much
+STANDS_IN = 20.0  # seconds until somebody looks whether a level that standbys stand in for is well again
 _OUT = {
     EndpointStatus.OFFLINE: EndpointState.OFFLINE,
     EndpointStatus.DRAINING: EndpointState.DRAINING,
@@ -42,6 +43,26 @@ def state_of(member: Member, now: float) -> EndpointState:
     if member.status is EndpointStatus.BUSY:
         return EndpointState.BUSY
     return EndpointState.UP if member.warming_since is None else EndpointState.WARMING
+
+
+def soon_probed(members: Sequence[Member], promoted: Collection[int], now: float) -> bool:
+    """Let circuits of a level that only standbys stand in for be probed within `STANDS_IN` seconds.
+
+    A circuit that opens again and again waits longer and longer, which spares an endpoint its peers do
+    without. A standby is there for an outage: when that is over, traffic is to go back.
+
+    Returns:
+        Whether any circuit's time changed.
+    """
+    level = level_with(members, promoted)
+    serving = [level(member) for member in members if member.why_not(now) is None and not member.probing]
+    if not serving:
+        return False
+    best, changed = min(serving), False
+    for member in members:
+        if level(member) < best and member.in_service:
+            changed |= member.breaker.probe_by(now + STANDS_IN, now)
+    return changed
 
 
 def over_their_part(members: Sequence[Member]) -> list[tuple[Member, int]]:

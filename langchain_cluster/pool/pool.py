@@ -60,7 +60,7 @@ from langchain_cluster.pool.choose import (
     suited,
 )
 from langchain_cluster.pool.ejector import Ejector
-from langchain_cluster.pool.failover import next_standby, over_their_part, state_of
+from langchain_cluster.pool.failover import next_standby, over_their_part, soon_probed, state_of
 from langchain_cluster.pool.hearsay import Heard
 from langchain_cluster.pool.line import Line
 from langchain_cluster.pool.members import DECAY, LONGEST, Lease, Member, Snapshot
@@ -675,7 +675,11 @@ class Pool:
         def changed(change: BreakerChanged) -> None:
             if self._heard is not None:
                 self._heard.saw(change)
-            self._refresh(change.at)
+            snapshot = self._refresh(change.at)
+            if change.state == BreakerState.OPEN.value and soon_probed(
+                snapshot.members, self._promoted, change.at
+            ):
+                self._refresh(change.at)
             self._emit(change)
             self._tell_news()
 

@@ -38,7 +38,7 @@ class Call:
     slow: bool
 
 
-@dataclass
+@dataclass(eq=False)
 class Given:
     """A permit as the model sees it: of which turn, and until when a probe holds its place."""
 
@@ -180,6 +180,7 @@ class AnyOrder(RuleBasedStateMachine):
         permit, given = self.held[which % len(self.held)]
         if not (again and permit.probe):
             del self.held[which % len(self.held)]
+        given.held = False
         self.breaker.record(permit, verdict, self.clock.now(), seconds)
         self.model.record(given, verdict, self.clock.now(), seconds)
 
@@ -213,7 +214,8 @@ class AnyOrder(RuleBasedStateMachine):
     @invariant()
     def never_more_probes_than_allowed(self) -> None:
         now, turn = self.clock.now(), self.breaker.generation
-        live = {id(p) for p, given in self.held if p.probe and p.generation == turn and now < given.until}
+        probes = [(p, given) for p, given in self.held if p.probe and given.held]
+        live = {id(p) for p, given in probes if p.generation == turn and now < given.until}
         assert len(live) <= self.breaker.policy.half_open_probes
 
 

@@ -105,3 +105,34 @@ def test_a_pool_in_balance_moves_nothing() -> None:
     held(watched, a=5, b=5)
     assert watched.pool.rebalance() == 0
     assert Watched("a", "b").pool.rebalance() == 0
+
+
+def opened(watched: Watched, id: str, times: int) -> None:
+    """Let its circuit open so many times in a row."""
+    watched.break_(id)
+    for _ in range(times - 1):
+        watched.clock.advance(max(0.0, watched[id].open_until - watched.clock.now()) + 0.01)
+        with watched.pool.acquire() as lease:
+            assert lease.endpoint.id == id, "its probe"
+            lease.settle(Outcome.failed())
+
+
+def test_a_primary_that_standbys_stand_in_for_is_probed_soon() -> None:
+    watched = Watched(Endpoint("a", priority=0), Endpoint("b", priority=1))
+    opened(watched, "a", 7)  # by itself it would wait 160 s at least
+    assert watched["a"].open_until - watched.clock.now() == 20.0
+    watched.clock.advance(20.0)
+    with watched.pool.acquire() as lease:
+        assert lease.endpoint.id == "a"
+
+
+def test_a_peer_that_others_do_without_waits_its_time() -> None:
+    watched = Watched("a", "b")
+    opened(watched, "a", 7)
+    assert watched["a"].open_until - watched.clock.now() >= 160.0
+
+
+def test_a_standby_whose_primary_serves_waits_its_time() -> None:
+    watched = Watched(Endpoint("a", priority=0), Endpoint("b", priority=1))
+    opened(watched, "b", 7)
+    assert watched["b"].open_until - watched.clock.now() >= 160.0
