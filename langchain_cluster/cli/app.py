@@ -22,6 +22,7 @@ COMMANDS = (  # in the order of the help
     "check",
     "route",
     "endpoints",
+    "top",
     "serve-admin",
     "audit",
     "schema",

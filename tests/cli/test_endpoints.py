@@ -144,6 +144,25 @@ def test_it_looks_again_until_it_is_interrupted(url: str, monkeypatch: pytest.Mo
     assert run("endpoints", url, "--watch", "--json").stdout.count('"endpoints"') == 3
 
 
+def test_the_whole_cluster_at_a_glance(url: str, llm: ClusteredLLM, monkeypatch: pytest.MonkeyPatch) -> None:
+    llm.invoke("hello")
+    done = run("top", url, "--once")
+    assert done.exit_code == 0, done.output
+    assert "1 calls, 0 in flight, 0 failed" in done.stdout
+    assert "b/1" in done.stdout
+    assert json.loads(run("top", url, "--json").stdout)["stats"]["calls"] == 1
+    looks = []
+
+    def sleep(seconds: float) -> None:
+        looks.append(seconds)
+        if len(looks) == 2:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr("langchain_cluster.cli.top.time.sleep", sleep)
+    assert run("top", url, "--every", "7").exit_code == 130
+    assert looks == [7.0] * 2
+
+
 def test_serving_elsewhere_needs_a_token(config: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(TOKEN_ENV, raising=False)
     for host in ("0.0.0.0", "::", "ops.example"):
