@@ -334,7 +334,7 @@ class Channel(Protocol):
     """One process's place in a `Sharing`."""
 
     def say(self, said: Hearsay) -> None:
-        """Tell all others, who also get to know who says it. Never waits and never raises; it may get lost."""
+        """Tell all others, and who says it. Never waits and never raises; it may get lost."""
 
     def close(self) -> None:
         """Say and hear nothing more. Threads and connections are gone when it returns."""

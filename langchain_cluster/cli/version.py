@@ -18,7 +18,11 @@ EPILOG = "Example:\n\nlangchain-cluster version --json"
 EXTRAS: dict[str, tuple[str, ...]] = {
     "redis": ("redis",),
     "consul": ("consul",),
+    "dns": ("dns",),
+    "watch": ("watchfiles",),
     "etcd": (),
+    "dns": ("dns",),
+    "watch": ("watchfiles",),
     "otel": (
         "opentelemetry.sdk",
         "opentelemetry.exporter.otlp.proto.http",

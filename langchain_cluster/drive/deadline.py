@@ -20,7 +20,7 @@ _Until = tuple[Callable[[], float], float]  # a clock, and when the time is over
 _OUTER: ContextVar[_Until | None] = ContextVar("langchain_cluster_deadline", default=None)
 
 
-class deadline:  # noqa: N801  (reads as a verb: `with deadline(10):`)
+class deadline:  # lower case, as it is used: `with deadline(10):`
     """All calls to any cluster inside the block, together, have this long.
 
     Works around async code too: `with deadline(20): await agent.ainvoke(...)`. Blocks nest; the

@@ -33,6 +33,8 @@ def test_the_breakers_defaults_are_the_promised_ones() -> None:
         "open_for": 5.0,
         "max_open": 300.0,
         "half_open_probes": 1,
+        "window_calls": None,
+        "probe_expires": 60.0,
     }
 
 
