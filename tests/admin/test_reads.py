@@ -8,9 +8,9 @@ from langchain_cluster.admin import create_app
 from langchain_cluster.admin.shapes import event_shape
 from langchain_cluster.errors import ConfigError
 from langchain_cluster.llm import ClusteredLLM
-from langchain_cluster.model.call import Request
+from langchain_cluster.model.call import Answer, AttemptReport, Request, Usage, Verdict
 from langchain_cluster.model.endpoint import EndpointStatus
-from langchain_cluster.model.events import CallQueued, StatusChanged
+from langchain_cluster.model.events import AttemptEnded, CallEnded, CallQueued, StatusChanged
 from tests.admin.conftest import Here
 
 
@@ -176,6 +176,19 @@ def test_an_event_tells_nothing_that_was_asked() -> None:
     assert event_shape(status, 1e9) == {
         "kind": "StatusChanged", "at": 1e9, "endpoint": "a", "status": "busy", "before": "online",
     }  # fmt: skip
+
+
+def test_the_end_of_an_attempt_and_of_a_call_is_told_without_what_was_said() -> None:
+    report = AttemptReport(1, "a", Verdict.TRANSIENT, 0.5, "key sk-abcdefghijkl refused", ValueError("hush"))
+    shape = event_shape(AttemptEnded(1.0, report), 1e9)
+    assert shape["report"] == {
+        "number": 1, "endpoint": "a", "verdict": "transient", "seconds": 0.5, "reason": "key *** refused",
+    }  # fmt: skip
+    answer = Answer("hush", "miss", "a", seconds=float("inf"), usage=Usage(7, 3))
+    shape = event_shape(CallEnded(1.0, Request(payload="hush"), answer), 1e9)
+    assert "hush" not in repr(shape)
+    assert shape["answer"]["usage"] == {"input_tokens": 7, "output_tokens": 3, "cached_tokens": 0}
+    assert shape["answer"]["seconds"] is None
 
 
 def test_it_can_be_mounted_in_another_app(llm: ClusteredLLM) -> None:
