@@ -21,8 +21,6 @@ EXTRAS: dict[str, tuple[str, ...]] = {
     "dns": ("dns",),
     "watch": ("watchfiles",),
     "etcd": (),
-    "dns": ("dns",),
-    "watch": ("watchfiles",),
     "otel": (
         "opentelemetry.sdk",
         "opentelemetry.exporter.otlp.proto.http",
