@@ -10,9 +10,9 @@ in flight, or answers several times slower than where the key would spill to. On
 load: SGLang's router also counts what is dead, and so takes its living endpoints for overloaded.
 
 A home that is slow piles up calls in flight and spills by that alone. Its latency is the weaker sign: a
-prompt that is computed for the first time takes ten times as long as one whose beginning is cached, so a
+prompt that is computed for the first time takes ten to fifty times as long as one that is cached, so a
 home that has just met a new prompt looks sick. Only a much larger factor tells. (On two llama.cpp servers
-a factor of 3 undid what affinity saves; see tests/benchmarks/prefix.py.)
+factors of 3 and of 30 undid what affinity saves; see tests/benchmarks/prefix.py.)
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class PrefixAffinity:
 
     name = "prefix_affinity"
 
-    def __init__(self, blocks: int = 16, bound: float = 1.25, penalty: float = 30.0) -> None:
+    def __init__(self, blocks: int = 16, bound: float = 1.25, penalty: float = 100.0) -> None:
         if type(blocks) is not int or blocks < 1:
             raise ConfigError(f"blocks {blocks!r} is not an integer >= 1", key="balancer.blocks")
         if type(penalty) not in (int, float) or not penalty >= 1.0 or not isfinite(penalty):

@@ -82,7 +82,8 @@ def _own(known: ChatResult) -> ChatResult:
     message = _copied(generation.message)
     for owner, names in ((message.__dict__, _FIELDS), (generation.__dict__, ("generation_info",))):
         for name in names:
-            owner[name] = _fresh(owner[name])
+            if owner[name].__class__ in (dict, list):
+                owner[name] = _fresh(owner[name])
     generation.__dict__["message"] = message
     result.__dict__["generations"] = [generation]
     return result

@@ -256,11 +256,22 @@ class _Identities:
         models = [_unbound(m.endpoint.model) for m in members]
         self.warm = any(_is_warm(_temperature_of(model, bound)) for model, bound in models)
         read = [(model, parameters_of(model)) for model, _ in models if model is not None]
-        self._read = [(model, parameters) for model, parameters in read if parameters]
+        self._read = [(model, dict(vars(model)), parameters) for model, parameters in read if parameters]
 
     def stale(self) -> bool:
         """Whether somebody has changed a model's temperature since, or the like."""
-        return any(parameters_of(model) != parameters for model, parameters in self._read)
+        return any(
+            _differs(vars(model), before) and parameters_of(model) != parameters
+            for model, before, parameters in self._read
+        )
+
+
+def _differs(now: Mapping[str, Any], before: Mapping[str, Any]) -> bool:
+    """Whether anything at all has changed: one comparison, where looking at each parameter takes long."""
+    try:
+        return now != before
+    except Exception:  # of values that cannot be compared, such as arrays
+        return True
 
 
 def _unbound(model: Any) -> tuple[Any, dict[str, Any]]:

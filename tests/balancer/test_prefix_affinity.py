@@ -113,7 +113,7 @@ def test_a_home_that_was_slow_long_ago_is_tried_again() -> None:
     balancer, candidates = PrefixAffinity(), standins(30)
     home, second = two_homes(balancer, candidates)
     assert second is not home
-    home.ewma_seconds = 100.0
+    home.ewma_seconds = 300.0
     assert place(balancer, candidates, SYSTEM, now=1.0) is second
     assert place(balancer, candidates, SYSTEM, now=30.0) is home
 
@@ -196,4 +196,4 @@ def test_a_prefix_that_is_no_text_is_an_error() -> None:
 
 def test_its_name_and_its_repr() -> None:
     assert PrefixAffinity.name == "prefix_affinity"
-    assert repr(PrefixAffinity()) == "PrefixAffinity(blocks=16, bound=1.25, penalty=30)"
+    assert repr(PrefixAffinity()) == "PrefixAffinity(blocks=16, bound=1.25, penalty=100)"
