@@ -69,7 +69,7 @@ def test_blocking_calls_say_it_too(seen: Seen) -> None:
 
 
 async def test_a_call_that_waits_in_vain_is_an_error_there(seen: Seen) -> None:
-    llm = one(ScriptedModel("x", delay=0.3), seen, queue=QueuePolicy(timeout=0.02))
+    llm = one(ScriptedModel("x", delay=1.5), seen, queue=QueuePolicy(timeout=0.02))
     found = await asyncio.gather(llm.ainvoke("one"), llm.ainvoke("two"), return_exceptions=True)
     assert [type(each) for each in found].count(Overloaded) == 1
     (waited,) = seen.named(names.QUEUE)
