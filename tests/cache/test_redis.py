@@ -21,6 +21,7 @@ from tests.services.valkey import INSTALL, Valkey, binary
 
 redis = pytest.importorskip("redis")
 pytestmark = pytest.mark.skipif(binary() is None, reason=INSTALL)
+PATIENT: Any = {"connect_timeout": 10.0, "timeout": 10.0}  # for what is about no time
 QUICK = BreakerPolicy(consecutive_failures=1, open_for=0.05, max_open=0.05)
 
 
@@ -49,7 +50,7 @@ def own() -> Iterator[Valkey]:
 
 
 def test_keys_lie_under_the_prefix_and_others_are_left_alone(server: Valkey, raw: Any) -> None:
-    cache = RedisCache.from_url(server.url, "mine:")
+    cache = RedisCache.from_url(server.url, "mine:", **PATIENT)
     raw.mset({"other": "1", "mine": "2", "min": "3"})
     cache.set("lc:{scope}:f00", b"v")
     assert raw.get("mine:lc:{scope}:f00") == b"v"
@@ -60,7 +61,7 @@ def test_keys_lie_under_the_prefix_and_others_are_left_alone(server: Valkey, raw
 
 
 def test_a_prefix_full_of_globs_means_itself(server: Valkey, raw: Any) -> None:
-    cache = RedisCache.from_url(server.url, "[ab]*?\\:")
+    cache = RedisCache.from_url(server.url, "[ab]*?\\:", **PATIENT)
     raw.mset({"a:k": "1", "[ab]xx\\:k": "2", "bzz\\:k": "3"})
     cache.set("k", b"v")
     assert cache.clear() == 1
@@ -69,7 +70,7 @@ def test_a_prefix_full_of_globs_means_itself(server: Valkey, raw: Any) -> None:
 
 
 def test_what_others_wrote_under_the_prefix_can_be_cleared(server: Valkey, raw: Any) -> None:
-    cache = RedisCache.from_url(server.url, "p:")
+    cache = RedisCache.from_url(server.url, "p:", **PATIENT)
     raw.set(b"p:\xff\xfe", "not text")
     raw.hset("p:hash", "f", "v")
     stats = cache.stats()
@@ -82,7 +83,7 @@ def test_what_others_wrote_under_the_prefix_can_be_cleared(server: Valkey, raw: 
 
 
 def test_the_caches_own_time_to_live_is_spread(server: Valkey, raw: Any) -> None:
-    cache = RedisCache.from_url(server.url, "p:", 100.0, seed=1)
+    cache = RedisCache.from_url(server.url, "p:", 100.0, seed=1, **PATIENT)
     cache.mset({f"spread-{n}": b"" for n in range(100)})
     cache.set("exact", b"", ttl=100.0)
     lives = [raw.pttl(f"p:spread-{n}") / 1000 for n in range(100)]
@@ -94,7 +95,7 @@ def test_the_caches_own_time_to_live_is_spread(server: Valkey, raw: Any) -> None
 
 
 def test_an_entry_tells_how_long_it_lives(server: Valkey, raw: Any) -> None:
-    cache = RedisCache.from_url(server.url, "p:")
+    cache = RedisCache.from_url(server.url, "p:", **PATIENT)
     cache.set("k", b"v", ttl=60.0)
     cache.set("for ever", b"w")
     (found,) = cache.entries(["k"])
@@ -108,7 +109,7 @@ def test_an_entry_tells_how_long_it_lives(server: Valkey, raw: Any) -> None:
 
 
 def test_a_look_and_a_write_are_one_round_trip_each(server: Valkey, raw: Any) -> None:
-    cache = RedisCache.from_url(server.url, "p:", 60.0)
+    cache = RedisCache.from_url(server.url, "p:", 60.0, **PATIENT)
     cache.get("warm")
     before = raw.info("stats")["total_commands_processed"]
     cache.set("k", b"v")
@@ -321,7 +322,7 @@ def test_closing_under_way_breaks_nobody_for_good(server: Valkey, raw: Any) -> N
 
 
 def test_connections_are_given_back_from_another_thread(server: Valkey, raw: Any) -> None:
-    cache = RedisCache.from_url(server.url)
+    cache = RedisCache.from_url(server.url, **PATIENT)
 
     async def use() -> int:
         await asyncio.gather(*(cache.aset(f"k{n}", b"v") for n in range(5)))

@@ -19,7 +19,8 @@ numbers = count()
 def redis_cache(url: str, **options: Any) -> RedisCache:
     """One with a prefix that is nobody else's, and is full of what servers take for globs."""
     pytest.importorskip("redis")
-    return RedisCache.from_url(url, f"test-{next(numbers)}[*]?\\\\^:", **options)
+    patient = {"connect_timeout": 10.0, "timeout": 10.0}  # what is tested here is no machine's speed
+    return RedisCache.from_url(url, f"test-{next(numbers)}[*]?\\\\^:", **patient | options)
 
 
 class TestMemoryCache(CacheStoreContract):

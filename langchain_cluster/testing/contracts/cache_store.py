@@ -285,13 +285,13 @@ class CacheStoreContract:
 
         async def by_tasks() -> None:
             await asyncio.gather(*(by_task(seed) for seed in range(8)))
-            await store.aclose()
 
         with ThreadPoolExecutor(4) as threads:
             running = [threads.submit(by_thread, seed) for seed in range(4)]
             runner.run(by_tasks())
             for one in running:
                 one.result()
+        runner.run(store.aclose())  # not before: closing what another thread uses is an outage to it
         assert store.stats().entries == 20
 
     def test_closing_gives_the_loops_resources_back(self, store: CacheStore, runner: asyncio.Runner) -> None:
