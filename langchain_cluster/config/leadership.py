@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, field_validator
 
-from langchain_cluster.config.secrets import refuse_secrets, variable
-from langchain_cluster.errors import ConfigError
+from langchain_cluster.config.redis_address import RedisAddress
 from langchain_cluster.leadership.local import LocalLeadership
 from langchain_cluster.leadership.redis import RedisLeadership
 from langchain_cluster.model.strict import Seconds, Strict
@@ -24,22 +23,12 @@ class LocalConfig(Strict):
         return LocalLeadership()
 
 
-class RedisConfig(Strict):
+class RedisConfig(RedisAddress):
     """A lease in Redis or Valkey; the address comes from a variable, as there is often a password in it."""
 
-    kind: Literal["redis"] = "redis"
-    url_env: str = Field(description="name of the environment variable with the address, redis://...")
     name: str = Field("langchain-cluster", description="of the fleet")
     lease: Seconds = 30.0
     timeout: Seconds = 0.5
-
-    @model_validator(mode="before")
-    @classmethod
-    def _no_address(cls, given: Any) -> Any:
-        if isinstance(given, dict) and "url" in given:
-            raise ConfigError("give the name of the variable that holds it, as url_env", key="url")
-        refuse_secrets(given)
-        return given
 
     @field_validator("name")
     @classmethod
@@ -54,13 +43,9 @@ class RedisConfig(Strict):
         Raises:
             ConfigError: it is not set or holds no address, or redis is not installed.
         """
-        url = variable(self.url_env, "url_env")
-        try:
-            return RedisLeadership(url, name=self.name, lease=self.lease, timeout=self.timeout)
-        except ConfigError as error:
-            raise ConfigError(str(error).removeprefix(f"{error.key}: "), key="url_env") from None
-        except ImportError as missing:
-            raise ConfigError(str(missing), key="kind") from None
+        return self.connected(
+            lambda url: RedisLeadership(url, name=self.name, lease=self.lease, timeout=self.timeout)
+        )
 
 
 LeadershipConfig = Annotated[LocalConfig | RedisConfig, Field(discriminator="kind")]

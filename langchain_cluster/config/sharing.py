@@ -2,34 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from pydantic import Field, field_validator
 
-from pydantic import Field, field_validator, model_validator
-
-from langchain_cluster.config.secrets import refuse_secrets, variable
-from langchain_cluster.errors import ConfigError
-from langchain_cluster.model.strict import Seconds, Strict
+from langchain_cluster.config.redis_address import RedisAddress
+from langchain_cluster.model.strict import Seconds
 from langchain_cluster.ports import Sharing
 from langchain_cluster.sharing.bounds import is_namespace
 from langchain_cluster.sharing.redis import RedisSharing
 
 
-class SharingConfig(Strict):
+class SharingConfig(RedisAddress):
     """Through Redis or Valkey; the address comes from a variable, as there is often a password in it."""
 
-    kind: Literal["redis"] = "redis"
-    url_env: str = Field(description="name of the environment variable with the address, redis://...")
     namespace: str = Field("langchain-cluster", description="of the fleet")
     max_percent: float = Field(50.0, ge=0, le=100, description="of the pool that may be out for hearsay")
     timeout: Seconds = 0.5
-
-    @model_validator(mode="before")
-    @classmethod
-    def _no_address(cls, given: Any) -> Any:
-        if isinstance(given, dict) and "url" in given:
-            raise ConfigError("give the name of the variable that holds it, as url_env", key="url")
-        refuse_secrets(given)
-        return given
 
     @field_validator("namespace")
     @classmethod
@@ -44,12 +31,8 @@ class SharingConfig(Strict):
         Raises:
             ConfigError: it is not set or holds no address, or redis is not installed.
         """
-        url = variable(self.url_env, "url_env")
-        try:
-            return RedisSharing(
+        return self.connected(
+            lambda url: RedisSharing(
                 url, namespace=self.namespace, max_percent=self.max_percent, timeout=self.timeout
             )
-        except ConfigError as error:
-            raise ConfigError(str(error).removeprefix(f"{error.key}: "), key="url_env") from None
-        except ImportError as missing:
-            raise ConfigError(str(missing), key="kind") from None
+        )
