@@ -52,11 +52,11 @@ class PeakEwma:
         if len(candidates) == 1 or len(candidates) == FEW:
             return lambda request, now: cheapest(deal(), now)
 
-        decay = self.decay
+        decay, rate = self.decay, 1.0 / self.decay
 
         def faded(one: Any, other: Any, mine: float, theirs: float, now: float) -> Any:
             measured, theirs_measured = one.ewma_at, other.ewma_at
-            if measured > now or theirs_measured > now:
+            if not mine or not theirs or measured > now or theirs_measured > now:
                 return cheapest((one, other), now)
             try:  # how long ago now is cancels out
                 mine *= exp((measured - theirs_measured) / decay)
@@ -64,31 +64,34 @@ class PeakEwma:
                 return other
             return other if theirs < mine else one
 
-        # As `cost`. Who is the dearer, and was measured later, is the dearer however fast that fades.
+        # As `cost`. Who is the dearer, and was measured later, is the dearer however fast that fades; who
+        # was measured so little earlier that it cannot have faded enough (exp(-x) >= 1 - x) is it as well.
         def alike(request: Request, now: float) -> Any:
-            hand = one, other = deal()
+            one, other = deal()
             mine = one.ewma_seconds * (one.in_flight + 1)
             theirs = other.ewma_seconds * (other.in_flight + 1)
-            if not mine or not theirs:
-                return cheapest(hand, now)
             if theirs < mine:
-                if one.ewma_at >= other.ewma_at:
+                later = other.ewma_at - one.ewma_at
+                if theirs and (later <= 0.0 or mine * (1.0 - later * rate) > theirs):
                     return other
-            elif one.ewma_at <= other.ewma_at:
-                return one
+            elif mine:
+                later = one.ewma_at - other.ewma_at
+                if later <= 0.0 or theirs * (1.0 - later * rate) > mine:
+                    return one
             return faded(one, other, mine, theirs, now)
 
         def weighted(request: Request, now: float) -> Any:
-            hand = one, other = deal()
+            one, other = deal()
             mine = one.ewma_seconds * (one.in_flight + 1) / one.weight
             theirs = other.ewma_seconds * (other.in_flight + 1) / other.weight
-            if not mine or not theirs:
-                return cheapest(hand, now)
             if theirs < mine:
-                if one.ewma_at >= other.ewma_at:
+                later = other.ewma_at - one.ewma_at
+                if theirs and (later <= 0.0 or mine * (1.0 - later * rate) > theirs):
                     return other
-            elif one.ewma_at <= other.ewma_at:
-                return one
+            elif mine:
+                later = one.ewma_at - other.ewma_at
+                if later <= 0.0 or theirs * (1.0 - later * rate) > mine:
+                    return one
             return faded(one, other, mine, theirs, now)
 
         return alike if even(candidates) else weighted
