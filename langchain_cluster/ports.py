@@ -91,6 +91,14 @@ class TakesTurns(Protocol):
         """A function that gives these `candidates` in turn, as `pick` would; several threads call it."""
 
 
+@runtime_checkable
+class ReadsPrefixes(Protocol):
+    """What a `Balancer` may have beside `pick` if it looks at what prompts begin with."""
+
+    def digest_of(self, prefix: str, model: str | None) -> int:
+        """What it will need of a prompt's beginning: a request brings it along, and each pick is quick."""
+
+
 class Caller(Protocol):
     """Asks an endpoint. What the endpoint does wrong comes back as an `Outcome`, never as an exception."""
 

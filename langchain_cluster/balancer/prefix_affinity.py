@@ -22,8 +22,6 @@ from math import exp, isfinite
 from random import Random
 from typing import Any
 
-from xxhash import xxh3_64_intdigest
-
 from langchain_cluster.balancer.consistent_hash import checked_bound, ring_for, ring_of
 from langchain_cluster.balancer.power_of_two import PowerOfTwo
 from langchain_cluster.balancer.ring import Ring, digest
@@ -75,7 +73,9 @@ class PrefixAffinity:
             return table[1](request, now)
         if not request.prefix:
             return self._two.pick(candidates, request, now, rng)
-        bits = self._digest(request.prefix, request.model)
+        bits = request.prefix_digest
+        if bits is None:
+            bits = self.digest_of(request.prefix, request.model)
         ring, among = ring_for(self._tables, candidates, rng)
         home = ring.home(bits, among)
         if not ring.fits(home, self.bound, among):
@@ -84,7 +84,8 @@ class PrefixAffinity:
         slow = self._too_slow(home, second, now) and ring.fits(second, self.bound, among)
         return second if slow else home
 
-    def _digest(self, prefix: str, model: str | None) -> int:
+    def digest_of(self, prefix: str, model: str | None) -> int:
+        """64 bits of the blocks of `prefix` that count, and of `model`; see `ports.ReadsPrefixes`."""
         if type(prefix) is not str:
             raise ConfigError(f"{prefix!r} is not a text", key="request.prefix")
         characters = self._characters
@@ -95,21 +96,16 @@ class PrefixAffinity:
     def _table(self, candidates: Sequence[Any], rng: Random) -> tuple[Ring, Choose]:
         ring = ring_of(self._tables, candidates, VNODES)
         slots, fits, spill, bound, penalty = ring.slots, ring.fits, ring.spill, self.bound, self.penalty
-        two, characters = self._two.prepare(candidates, rng), self._characters
-
+        two, digest_of = self._two.prepare(candidates, rng), self.digest_of
         peers, part = ring.peers(), ring.part(bound)
 
         def choose(request: Request, now: float) -> Any:
             prefix = request.prefix
             if not prefix:
                 return two(request, now)
-            try:
-                if request.model is None and len(prefix) >= characters:
-                    bits = xxh3_64_intdigest(prefix[:characters].encode())
-                else:
-                    bits = self._digest(prefix, request.model)
-            except (TypeError, AttributeError, UnicodeEncodeError):  # no text, or half a surrogate pair
-                bits = self._digest(prefix, request.model)
+            bits = request.prefix_digest
+            if bits is None:
+                bits = digest_of(prefix, request.model)
             home, second = slots[bits >> 48], slots[bits >> 32 & 0xFFFF]
             busy = home.in_flight
             if busy:  # as `fits`, in place: all but a few homes do

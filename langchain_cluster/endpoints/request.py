@@ -53,6 +53,8 @@ def request_of(
         tokens, reserve = least_tokens(question), reserve_of(arguments)
         if tokens + reserve <= narrowest:  # it fits everywhere: nothing to choose by
             tokens, reserve = None, 0
+    digest_of = cluster.pool.digest_of
+    prefix = None if digest_of is None else prefix_of(question)
     digest = meaning = None
     if cluster.keys is not None and policy.cache is not False:
         # Sampling asks for variety: only who asks for the cache as well gets the same answer again.
@@ -77,10 +79,11 @@ def request_of(
         reserve=reserve,
         payload=question,
         fingerprint=digest,
-        prefix=prefix_of(question) if cluster.pool.balancer.name == "prefix_affinity" else None,
+        prefix=prefix,
         prompt_tokens=prompt_tokens,
         answer_tokens=answer_tokens,
         meaning=meaning,
+        prefix_digest=None if digest_of is None or prefix is None else digest_of(prefix, None),
     )
 
 

@@ -65,7 +65,7 @@ from langchain_cluster.pool.hearsay import Heard
 from langchain_cluster.pool.line import Line
 from langchain_cluster.pool.members import DECAY, LONGEST, Lease, Member, Snapshot
 from langchain_cluster.pool.roster import build_snapshot, moves, no_duplicates
-from langchain_cluster.ports import Balancer, Now, Prepares, TakesTurns
+from langchain_cluster.ports import Balancer, Now, Prepares, ReadsPrefixes, TakesTurns
 
 COOL_DOWN = 1.0  # seconds, for an endpoint that throttles without saying for how long
 LONGEST_COOL_DOWN = 300.0  # seconds: a Retry-After of a year is a mistake of the sender's
@@ -120,6 +120,7 @@ class Pool:
         recall: Recall | None = None,
     ) -> None:
         self.balancer = balancer_named(balancer)
+        self.digest_of = self.balancer.digest_of if isinstance(self.balancer, ReadsPrefixes) else None
         decay = getattr(self.balancer, "decay", None)
         self._decay = decay if isinstance(decay, int | float) and decay > 0 else DECAY
         self._breaker_policy = breaker

@@ -197,3 +197,17 @@ def test_a_prefix_that_is_no_text_is_an_error() -> None:
 def test_its_name_and_its_repr() -> None:
     assert PrefixAffinity.name == "prefix_affinity"
     assert repr(PrefixAffinity()) == "PrefixAffinity(blocks=16, bound=1.25, penalty=100)"
+
+
+@pytest.mark.parametrize("prefix", [SYSTEM, SYSTEM[: 2 * BLOCK + 7], "short", "half \ud83d of a pair"])
+@pytest.mark.parametrize("model", [None, "m"])
+def test_a_digest_that_the_request_brings_leads_to_the_same_home(prefix: str, model: str | None) -> None:
+    balancer, candidates = PrefixAffinity(), tuple(standins(8))
+    brought = balancer.digest_of(prefix, model)
+    choose = balancer.prepare(candidates, Random(1))
+    homes = {
+        asked(Request(prefix=prefix, model=model, prefix_digest=digest))
+        for digest in (None, brought)
+        for asked in (lambda r: choose(r, 0.0), lambda r: balancer.pick(candidates, r, 0.0, Random(1)))
+    }
+    assert len(homes) == 1

@@ -27,13 +27,18 @@ from importlib.util import find_spec
 from typing import Any
 
 from langchain_cluster import Endpoint, Outcome, Pool, Request
+from langchain_cluster.balancer.prefix_affinity import PrefixAffinity
 from langchain_cluster.balancer.registry import BALANCERS
 from langchain_cluster.testing import FakeClock
 
 SIZES = (10, 100, 1000)
 GO = {"round_robin": 25, "least_connections": 82, "consistent_hash": 165, "adaptive": 183}
 PREFIX = "You are a careful assistant that answers in one sentence. " * 20
-REQUESTS = [Request(key=f"session-{i}", prefix=f"{i} {PREFIX}") for i in range(32)]
+DIGEST_OF = PrefixAffinity().digest_of
+REQUESTS = [
+    Request(key=f"session-{i}", prefix=f"{i} {PREFIX}", prefix_digest=DIGEST_OF(f"{i} {PREFIX}", None))
+    for i in range(32)
+]
 
 Row = dict[str, float | None]
 
@@ -94,6 +99,9 @@ def picks(rounds: int, seconds: float, in_flight: int) -> dict[str, Row]:
             else:
                 assert snapshot.choose is not None
                 row[str(n)] = measured(snapshot.choose)
+    # What a call's request brings along, so that no pick has to work it out.
+    digest = nanoseconds("digest_of(r_.prefix, None)", {"digest_of": DIGEST_OF}, rounds, seconds)
+    table["a prefix's digest"] = {str(n): digest for n in SIZES}
     others = {"naive scan": scanning}
     if find_spec("uhashring") is None:
         print("uhashring is not installed: left out", file=sys.stderr)
