@@ -1,0 +1,220 @@
+"""What a pool knows, how its next picture comes about, and who is told what that changed.
+
+Writers hold one short lock, build the next snapshot and assign it. Readers take the snapshot once per
+decision and never lock. Listeners are told after the lock is released.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from dataclasses import replace
+from random import Random
+from threading import RLock
+
+from langchain_cluster.errors import ConfigError
+from langchain_cluster.guard.breaker import BreakerState, CircuitBreaker
+from langchain_cluster.guard.limits import RateLimits
+from langchain_cluster.guard.throttle import Throttle
+from langchain_cluster.model.call import Attempt, Request
+from langchain_cluster.model.events import (
+    BreakerChanged,
+    CallsMigrated,
+    EndpointEjected,
+    EndpointLeft,
+    EndpointReturned,
+    EndpointWarm,
+    Event,
+)
+from langchain_cluster.model.policy import (
+    BreakerPolicy,
+    ConcurrencyPolicy,
+    QueuePolicy,
+    SlowStartPolicy,
+)
+from langchain_cluster.pool.choose import (
+    anybody,
+)
+from langchain_cluster.pool.ejector import Ejector
+from langchain_cluster.pool.failover import soon_probed
+from langchain_cluster.pool.hearsay import Heard
+from langchain_cluster.pool.line import Line
+from langchain_cluster.pool.members import Member, Snapshot
+from langchain_cluster.pool.roster import build_snapshot, moves
+from langchain_cluster.ports import Balancer, Now, Prepares, TakesTurns
+
+Recall = Callable[[str, str, Callable[[Attempt, float], bool]], int]
+"""(endpoint, why, whether an attempt that began at a time would be answered elsewhere) -> how many."""
+
+
+class Core:
+    """The state of a `Pool`; its arguments are described there."""
+
+    balancer: Balancer
+    digest_of: Callable[[str, str | None], int] | None  # of what prompts begin with, if it matters
+    rates: RateLimits
+    throttle: Throttle | None
+    queue: QueuePolicy | None
+    line: Line
+    snapshot: Snapshot
+    typical: float  # seconds an answer takes, on average and lately
+    _clock: Now
+    _rng: Random
+    _emit: Callable[[Event], None]
+    _recall: Recall | None
+    _lock: RLock
+    _breaker_policy: BreakerPolicy | None
+    _slow_start: SlowStartPolicy | None
+    _concurrency: ConcurrencyPolicy | None
+    _decay: float  # seconds for an old latency to lose 63 % of its weight
+    _ejector: Ejector | None
+    _max_ejection: float | None
+    _ejected: set[str]  # who is out, to be told of when it is back
+    _heard: Heard | None  # of other processes, once there is something
+    _shifts: dict[str, str]  # calls for a tier -> the tier they go to for now
+    _promoted: frozenset[int]  # standby levels that count as the first
+    _news: deque[Event]  # found under the lock, to be told once it is released
+
+    def _eject(self, member: Member, until: float, reason: str, now: float) -> None:
+        member.ejected_until = until
+        self._ejected.add(member.endpoint.id)
+        self._refresh(now)
+        self._emit(EndpointEjected(now, member.endpoint.id, until - now, reason))
+        self._tell_news()
+
+    def _member(self, id: str) -> Member:
+        member = self.snapshot.by_id.get(id)
+        if member is None:
+            raise ConfigError(f"no endpoint {id!r} in the pool", valid=list(self.snapshot.by_id), got=id)
+        return member
+
+    def _new_breaker(self, id: str) -> CircuitBreaker:
+        def changed(change: BreakerChanged) -> None:
+            if self._heard is not None:
+                self._heard.saw(change)
+            snapshot = self._refresh(change.at)
+            if change.state == BreakerState.OPEN.value and soon_probed(
+                snapshot.members, self._promoted, change.at
+            ):
+                self._refresh(change.at)
+            self._emit(change)
+            self._tell_news()
+
+        return CircuitBreaker(
+            self._breaker_policy or BreakerPolicy(),
+            self._clock,
+            name=id,
+            rng=Random(self._rng.random()),
+            on_change=changed,
+            state=BreakerState.CLOSED if self._breaker_policy else BreakerState.DISABLED,
+        )
+
+    def _picture(self, members: Sequence[Member], now: float) -> Snapshot:
+        if self._heard is not None:
+            self._heard.release(members, now)
+        return build_snapshot(
+            members,
+            now,
+            slow_start=self._slow_start,
+            before=self.snapshot,
+            prepare=self._prepare,
+            promoted=self._promoted,
+        )
+
+    def _prepare(
+        self, group: tuple[Member, ...]
+    ) -> tuple[Callable[[], Member] | None, Callable[[Request, float], Member] | None]:
+        if isinstance(self.balancer, TakesTurns):
+            return self.balancer.turns(group, self._rng), None
+        if isinstance(self.balancer, Prepares):
+            return None, self.balancer.prepare(group, self._rng)
+        return None, None
+
+    def catch_up(self, now: float | None = None) -> None:
+        """Take in, and tell, what time alone has changed; without calls nobody else would look."""
+        if now is None:
+            now = self._clock.now()
+        if now >= self.snapshot.wake or self._ejected:
+            self._publish(now)
+
+    def _publish(self, now: float) -> Snapshot:
+        """Work out anew who may be asked, and tell what that changed. Not under the lock."""
+        snapshot = self._refresh(now)
+        self._tell_news()
+        return snapshot
+
+    def _refresh(self, now: float) -> Snapshot:
+        """Work out anew who may be asked. What that changed is told by `_tell_news`."""
+        with self._lock:
+            before = self.snapshot
+            warming = [m for m in before.members if m.warming_since is not None] if self._slow_start else ()
+            self.snapshot = after = self._picture(before.members, now)
+            self._news.extend(EndpointWarm(now, m.endpoint.id) for m in warming if m.warming_since is None)
+            for id in tuple(self._ejected):
+                member = after.by_id.get(id)
+                if member is None or member.ejected_until <= now:
+                    self._ejected.discard(id)
+                    if member is not None:
+                        self._news.append(EndpointReturned(now, id))
+            self._news.extend(moves(before, after, now))
+            return after
+
+    def _tell_news(self) -> None:
+        while self._heard is not None and self._heard.untold:
+            try:
+                self._heard.untold.popleft().tell()
+            except IndexError:  # another thread tells it
+                break
+        while self._news:
+            try:
+                event = self._news.popleft()
+            except IndexError:  # another thread tells it
+                return
+            self._emit(event)
+
+    def _tell(self, events: Iterable[Event]) -> None:
+        if self._heard is not None:
+            self._tell_news()
+        for event in events:
+            self._emit(event)
+            if type(event) is EndpointLeft:
+                self._migrate(event.endpoint.id, "it left the pool")
+
+    def _migrate(self, id: str, reason: str, most: int | None = None) -> int:
+        if self._recall is None:
+            return 0
+        now = self._clock.now()
+        left = [most]
+
+        def may_move(attempt: Attempt, started: float) -> bool:
+            # What it has waited for already may be as long again elsewhere: better late than never.
+            deadline, age = attempt.limits.deadline, now - started
+            in_time = deadline is None or deadline - now > age + self.typical
+            moves = left[0] != 0 and in_time and self.anybody(attempt.request, exclude=(id,), now=now)
+            if moves and left[0] is not None:
+                left[0] -= 1
+            return moves
+
+        calls = self._recall(id, reason, may_move)
+        if calls:
+            self._emit(CallsMigrated(now, id, calls, reason))
+        return calls
+
+    def anybody(self, request: Request, *, exclude: Collection[str] = (), now: float) -> bool:
+        """Whether somebody may be asked, tried before or not."""
+        snapshot = self.snapshot if now < self.snapshot.wake else self._publish(now)
+        return anybody(snapshot, self._shifted(request), exclude, now)
+
+    def _shifted(self, request: Request) -> Request:
+        to = self._shifts.get(request.tier) if self._shifts and request.tier is not None else None
+        return request if to is None else replace(request, tier=to)
+
+    def __iter__(self) -> Iterator[Member]:
+        return iter(self.snapshot.members)
+
+    def __len__(self) -> int:
+        return len(self.snapshot.members)
+
+    def __repr__(self) -> str:
+        snapshot = self.snapshot
+        return f"<Pool {len(snapshot.members)} endpoints, {len(snapshot.ready)} ready, {self.balancer!r}>"
