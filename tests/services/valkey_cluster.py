@@ -9,7 +9,7 @@ from typing import Any, Self
 
 import redis
 
-from langchain_cluster.testing.server_process import HOST
+from langchain_cluster.testing.server_process import HOST, free_port
 from tests.services.valkey import Valkey
 
 OPTIONS = ("--cluster-enabled", "yes", "--cluster-node-timeout", "2000", "--repl-diskless-sync-delay", "0")
@@ -20,7 +20,9 @@ class ValkeyCluster:
     """Started by `with`; ready when every replica follows its master."""
 
     def __init__(self) -> None:
-        self.nodes = [Valkey(*OPTIONS) for _ in range(6)]
+        # Ports of their own for the bus too: 10,000 above the other one somebody may listen already.
+        self._bus = [free_port() for _ in range(6)]
+        self.nodes = [Valkey(*OPTIONS, "--cluster-port", str(port)) for port in self._bus]
 
     @property
     def url(self) -> str:
@@ -42,7 +44,7 @@ class ValkeyCluster:
         for client, (first, last) in zip(clients, SLOTS, strict=False):
             client.execute_command("CLUSTER", "ADDSLOTSRANGE", first, last)
         for client in clients[1:]:
-            client.execute_command("CLUSTER", "MEET", HOST, self.nodes[0].port)
+            client.execute_command("CLUSTER", "MEET", HOST, self.nodes[0].port, self._bus[0])
         ids = [client.execute_command("CLUSTER", "MYID") for client in clients]
         _until(lambda: all(_info(client, "cluster_known_nodes", "6") for client in clients))
         for client, master in zip(clients[3:], ids, strict=False):
