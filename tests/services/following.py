@@ -74,7 +74,7 @@ class Following:
         while not happened():
             took = time.monotonic() - began
             assert took < within + PATIENCE * starved, (
-                f"the pool is {self.weights()} after {took:.1f} s, {starved:.1f} s of them on a machine too busy"
+                f"the pool is {self.weights()} after {took:.1f} s, {starved:.1f} s of them starved"
             )
             looked = time.monotonic()
             time.sleep(LOOK)
