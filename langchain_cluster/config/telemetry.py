@@ -32,6 +32,7 @@ class TelemetryConfig(Strict):
     prometheus: bool | int | str | None = Field(None, description="port, host:port, or true")
     content: bool | None = Field(None, description="whether messages are in spans")
     max_content: int = Field(4096, ge=1, strict=True, description="characters of one message")
+    baggage: tuple[str, ...] = Field((), description="keys of the baggage that is sent to endpoints")
     agents: int | tuple[str, ...] = Field(20, description="which agents metrics tell apart, or how many")
     set_global: bool = False
     audit: AuditConfig | None = None
@@ -49,6 +50,7 @@ class TelemetryConfig(Strict):
                 otlp=self.otlp,
                 prometheus=self.prometheus,
                 content=content,
+                baggage=self.baggage,
                 agents=self.agents,
                 set_global=self.set_global,
                 audit=None if self.audit is None else self.audit.make(),

@@ -6,7 +6,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from langchain_cluster.model.deferred import Deferred
-from langchain_cluster.model.endpoint import Endpoint
+from langchain_cluster.model.endpoint import Endpoint, Role
 from langchain_cluster.telemetry import names
 
 _ADDRESSES = ("openai_api_base", "anthropic_api_url", "base_url", "endpoint_url")
@@ -46,13 +46,51 @@ def describe(endpoint: Endpoint) -> dict[str, Any]:
     return attributes
 
 
+class Described:
+    """What is said of endpoints, worked out once for each."""
+
+    __slots__ = ("_known",)
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[str, Role], tuple[Endpoint, dict[str, Any], str]] = {}
+
+    def __call__(self, endpoint: Endpoint, role: Role) -> tuple[Endpoint, dict[str, Any], str]:
+        """The endpoint, its attributes (not to be changed), and the name of a span of an attempt there."""
+        known = self._known.get((endpoint.id, role))
+        if known is None or known[0] is not endpoint:
+            operation = _OPERATIONS[role]
+            facts = {**describe(endpoint), names.OPERATION: operation}
+            model = facts.get(names.REQUEST_MODEL)
+            known = endpoint, facts, f"{operation} {model}" if model else operation
+            self._known[endpoint.id, role] = known
+        return known
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+    def forget(self, endpoint: str) -> None:
+        """It has left."""
+        for role in Role:
+            self._known.pop((endpoint, role), None)
+
+
+_OPERATIONS = {
+    Role.LLM: names.ATTEMPT,
+    Role.EMBEDDING: names.ATTEMPT_EMBEDDINGS,
+    Role.RETRIEVAL: names.ATTEMPT_RETRIEVAL,
+}
+
+
 def asked(payload: Any) -> dict[str, Any]:
     """Span attributes of what one call asks for beside its messages."""
     arguments = getattr(payload, "arguments", None)
     if not arguments:
         return {}
-    found = {name: arguments.get(argument) for argument, name in _ARGUMENTS}
-    return {name: value for name, value in found.items() if type(value) in (int, float)}
+    return {
+        name: arguments[argument]
+        for argument, name in _ARGUMENTS
+        if type(arguments.get(argument)) in (int, float)
+    }
 
 
 def answered(value: Any) -> dict[str, Any]:
@@ -62,16 +100,21 @@ def answered(value: Any) -> dict[str, Any]:
     message = getattr(generation, "message", None)
     if message is None:
         return {}
-    facts = {
-        **(getattr(value, "llm_output", None) or {}),
-        **(getattr(generation, "generation_info", None) or {}),
-        **message.response_metadata,
-    }
+    told = (
+        message.response_metadata,
+        getattr(generation, "generation_info", None),
+        getattr(value, "llm_output", None),
+    )
     found: dict[str, Any] = {}
-    for name, keys in _ANSWERED:
-        told = next((facts[key] for key in keys if isinstance(facts.get(key), str) and facts[key]), None)
-        if told is not None:
-            found[name] = (told,) if name == names.FINISH_REASONS else told
+    for facts in told:
+        if facts:
+            for name, keys in _ANSWERED:
+                if name not in found:
+                    for key in keys:
+                        said = facts.get(key)
+                        if said and type(said) is str:
+                            found[name] = (said,) if name is names.FINISH_REASONS else said
+                            break
     return found
 
 

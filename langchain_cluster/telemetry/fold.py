@@ -1,7 +1,8 @@
 """Measurements are put down in a call and worked out behind it: a histogram costs more than a call has.
 
-The SDK takes about ten microseconds a value. A call leaves one tuple here; a thread of ours, or whoever
-collects the metrics, makes values of it. The thread ends when nothing has come for a while.
+The SDK takes about ten microseconds a value. A call leaves tuples here; a thread of ours, or whoever
+collects the metrics, makes values of them. The thread ends when nothing has come for a while. Where more
+come than it can work off, those who bring them help: slower calls tell more than wrong sums.
 """
 
 from __future__ import annotations
@@ -12,7 +13,9 @@ from threading import Event, Lock, Thread
 from typing import Any
 
 BATCH = 512  # measurements that wake the thread
-MOST_WAITING = 50_000  # beyond this many they are counted and lost: memory is worth more
+MOST_WAITING = 50_000  # beyond this many whoever brings one works off some
+HELP = 4  # so many
+LOST = 2 * MOST_WAITING  # beyond this many they are counted and lost: memory is worth more
 IDLE = 0.5  # seconds without work after which the thread ends
 
 
@@ -34,21 +37,34 @@ class Fold:
     def put(self, measurement: Any) -> None:
         """Leave a measurement; never waits."""
         waiting = self._waiting
-        if len(waiting) >= MOST_WAITING:
-            self.lost += 1
-            return
         waiting.append(measurement)
         if len(waiting) % BATCH == 0:
             self._wake()
+        if len(waiting) > MOST_WAITING:
+            self._help()
+
+    def _help(self) -> None:
+        if self._folding.acquire(blocking=False):
+            try:
+                for _ in range(HELP):
+                    self._one()
+            finally:
+                self._folding.release()
+        elif len(self._waiting) > LOST:
+            self._waiting.pop()
+            self.lost += 1
 
     def now(self) -> None:
         """Work off what is there."""
         with self._folding:
             while self._waiting:
-                try:
-                    self._work(self._waiting.popleft())
-                except Exception:
-                    self.lost += 1  # telemetry never fails what it watches
+                self._one()
+
+    def _one(self) -> None:
+        try:
+            self._work(self._waiting.popleft())
+        except Exception:
+            self.lost += 1  # telemetry never fails what it watches
 
     def _wake(self) -> None:
         with self._starting:

@@ -1,6 +1,6 @@
 """Calls and attempts as OpenTelemetry metrics. What they count is decided here; `gauges` says what is now.
 
-A call pays for a few sums and one tuple; histograms are worked out behind it (see `fold`). No metric
+A call pays for two tuples; sums and histograms are worked out behind it (see `fold`). No metric
 knows a tenant, and an agent or an endpoint beyond the first ones is `other` (see `labels`).
 """
 
@@ -16,7 +16,7 @@ from opentelemetry import metrics, trace
 from opentelemetry.metrics import CallbackOptions, Histogram, Observation
 from opentelemetry.trace import NonRecordingSpan, SpanContext
 
-from langchain_cluster.model.call import Answer, Outcome, Request, Verdict
+from langchain_cluster.model.call import Answer, Outcome, Verdict
 from langchain_cluster.model.events import (
     BreakerChanged,
     CallDequeued,
@@ -113,12 +113,12 @@ class Metrics:
                 except TypeError:  # an older SDK
                     made = meter.create_histogram(name, unit, about)
                 self._histograms[name] = made
+            # Instruments that are read come before those that are written, in the order they were made:
+            # whoever collects works off here what was left in the calls, and then finds it in the others.
+            meter.create_observable_counter(names.METRIC_DROPPED, [self._collected], "{measurement}", _LOST)
             for name, unit, about in _COUNTERS:
                 counts = self._counts[name] = Counts()
                 meter.create_observable_counter(name, [_observe(counts)], unit, about)
-            # Instruments that are read come before those that are written: whoever collects works off
-            # here what was left in the calls, and then finds it in the histograms.
-            meter.create_observable_counter(names.METRIC_DROPPED, [self._collected], "{measurement}", _LOST)
             self.gauges.make(meter)
             self._made = provider
 
@@ -133,45 +133,26 @@ class Metrics:
     # -- what spans tell ----------------------------------------------------------------------------
 
     def called(
-        self, request: Request, ended: Any, seconds: float, age: float | None, context: SpanContext
+        self, agent: str | None, ended: Any, seconds: float, age: float | None, context: SpanContext
     ) -> None:
         """A call ended: with an answer, an error, or abandoned; after `seconds`; a hit is `age` old."""
-        outcome = outcome_of(ended)
-        whose: tuple[tuple[str, Any], ...] = ()
-        if request.agent is not None:
-            whose = ((names.AGENT, self._agent(request.agent)),)
-        if isinstance(ended, Answer):
-            if ended.endpoint is not None:
-                whose = ((names.ENDPOINT, self._endpoint(ended.endpoint)), *whose)
-            if ended.source == "miss":
-                self.count(names.METRIC_CACHE_MISSES)
-            elif ended.source != "off":
-                self.count(names.METRIC_CACHE_HITS, (names.LABEL_LAYER, ended.source))
-            if ended.cost:
-                self.count(names.METRIC_COST, *whose, by=ended.cost)
-        self.count(names.METRIC_REQUESTS, (names.LABEL_OUTCOME, outcome), *whose)
-        told = {names.LABEL_OUTCOME: outcome}
-        self._fold.put((names.METRIC_REQUEST_DURATION, told, seconds, context))
-        if age is not None:
-            self._fold.put((names.METRIC_CACHE_AGE, {}, age, context))
+        # Not the answer itself: what waits here would keep it alive.
+        told = (ended.endpoint, ended.source, ended.cost) if type(ended) is Answer else _UNANSWERED
+        self._fold.put((self._count_call, context, outcome_of(ended), agent, *told, seconds, age))
 
     def attempted(
         self, endpoint: Any, facts: dict[str, Any], outcome: Outcome | None, context: SpanContext
     ) -> None:
         """An attempt ended; None: it was left. `facts` are the attributes of its span."""
-        verdict = Verdict.ABANDONED if outcome is None else outcome.verdict
-        name = self._endpoint(endpoint.id)
-        self.count(names.METRIC_ATTEMPTS, (names.ENDPOINT, name), (names.VERDICT, verdict.value))
-        if outcome is None or verdict is Verdict.ABANDONED:
+        if outcome is None or outcome.verdict is Verdict.ABANDONED:
+            self._fold.put((self._count_attempt, context, endpoint, facts, Verdict.ABANDONED, *_UNTIMED))
             return
-        error = None
+        verdict, error, usage = outcome.verdict, None, outcome.usage
         if verdict is not Verdict.OK:
-            status = outcome.status
-            error = self._error(str(status) if status is not None else type(outcome.error).__name__)
-        usage = outcome.usage
+            error = str(type(outcome.error).__name__ if outcome.status is None else outcome.status)
         tokens = None if usage is None else (usage.input_tokens, usage.output_tokens)
-        labels = self._labels_of(endpoint, name, facts)
-        self._fold.put((None, labels, outcome.seconds, error, tokens, outcome.first_token_seconds, context))
+        told = outcome.seconds, error, tokens, outcome.first_token_seconds
+        self._fold.put((self._count_attempt, context, endpoint, facts, verdict, *told))
 
     def again(self, kind: str, endpoint: str) -> None:
         """A further attempt began: a "retry" at the same endpoint, a "failover", or a "hedge"."""
@@ -192,7 +173,7 @@ class Metrics:
                 labels = (names.ENDPOINT, self._endpoint(event.endpoint)), (names.EVENT_STATE, event.state)
                 self.count(names.METRIC_BREAKER_CHANGES, *labels)
             case CallDequeued():
-                self._fold.put((names.METRIC_QUEUE_WAIT, {}, event.seconds, None))
+                self._fold.put((self._waited, None, event.seconds))
             case CallShed():
                 self.count(names.METRIC_SHED)
 
@@ -213,30 +194,62 @@ class Metrics:
 
     def _record(self, measured: tuple[Any, ...]) -> None:
         # What is current while it is recorded becomes its example: the span it was measured in.
-        context: SpanContext | None = measured[-1]
+        count, context, *told = measured
         token = None
         if context is not None and context.is_valid:
             token = otel_context.attach(trace.set_span_in_context(NonRecordingSpan(context)))
         try:
-            if measured[0] is None:
-                self._record_attempt(*measured[1:-1])
-            else:
-                name, labels, value, _ = measured
-                self._histograms[name].record(max(0.0, value), labels)
+            count(*told)
         finally:
             if token is not None:
                 otel_context.detach(token)
 
-    def _record_attempt(
+    def _waited(self, seconds: float) -> None:
+        self._histograms[names.METRIC_QUEUE_WAIT].record(max(0.0, seconds), {})
+
+    def _count_call(
         self,
-        labels: dict[str, Any],
+        outcome: str,
+        agent: str | None,
+        endpoint: str | None,
+        source: str | None,
+        cost: float | None,
         seconds: float,
+        age: float | None,
+    ) -> None:
+        whose: tuple[tuple[str, Any], ...] = ()
+        if agent is not None:
+            whose = ((names.AGENT, self._agent(agent)),)
+        if endpoint is not None:
+            whose = ((names.ENDPOINT, self._endpoint(endpoint)), *whose)
+        if source == "miss":
+            self.count(names.METRIC_CACHE_MISSES)
+        elif source is not None and source != "off":
+            self.count(names.METRIC_CACHE_HITS, (names.LABEL_LAYER, source))
+        if cost:
+            self.count(names.METRIC_COST, *whose, by=cost)
+        self.count(names.METRIC_REQUESTS, (names.LABEL_OUTCOME, outcome), *whose)
+        made = self._histograms
+        made[names.METRIC_REQUEST_DURATION].record(max(0.0, seconds), {names.LABEL_OUTCOME: outcome})
+        if age is not None:
+            made[names.METRIC_CACHE_AGE].record(age, {})
+
+    def _count_attempt(
+        self,
+        endpoint: Any,
+        facts: dict[str, Any],
+        verdict: Verdict,
+        seconds: float | None,
         error: str | None,
         tokens: tuple[int, int] | None,
         first: float | None,
     ) -> None:
-        made = self._histograms
-        told = labels if error is None else labels | {names.ERROR_TYPE: error}
+        name = self._endpoint(endpoint.id)
+        self.count(names.METRIC_ATTEMPTS, (names.ENDPOINT, name), (names.VERDICT, verdict.value))
+        if seconds is None:
+            return
+        labels, made = self._labels_of(endpoint, name, facts), self._histograms
+        told = labels if error is None else labels | {names.ERROR_TYPE: self._error(error)}
         made[names.METRIC_DURATION].record(max(0.0, seconds), told)
         if tokens is not None:
             for kind, number in zip(("input", "output"), tokens, strict=True):
@@ -245,6 +258,10 @@ class Metrics:
             made[names.METRIC_FIRST_TOKEN].record(max(0.0, first), labels)
             if tokens is not None and tokens[1] > 1:
                 made[names.METRIC_PER_TOKEN].record(max(0.0, seconds - first) / (tokens[1] - 1), labels)
+
+
+_UNANSWERED: tuple[None, None, None] = (None, None, None)
+_UNTIMED = (None, None, None, None)
 
 
 def outcome_of(ended: Any) -> str:

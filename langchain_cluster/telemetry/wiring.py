@@ -9,7 +9,7 @@ from __future__ import annotations
 import atexit
 import logging
 import os
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from threading import RLock, Thread
 from typing import Any, cast
 
@@ -150,6 +150,7 @@ def setup(
     prometheus: bool | int | str | None = None,
     audit: AuditLog | str | os.PathLike[str] | None = None,
     content: Content | bool | None = None,
+    baggage: Iterable[str] = (),
     agents: int | Collection[str] = AGENTS,
     set_global: bool = False,
     start: bool = True,
@@ -165,6 +166,7 @@ def setup(
             say, else localhost:9464; None: if `OTEL_METRICS_EXPORTER` names it.
         audit: path of the audit trail, or an `AuditLog`.
         content: whether messages are in spans, or how; None: as the standard switch says, which is no.
+        baggage: keys of the OpenTelemetry baggage that is sent to endpoints.
         agents: which agents metrics tell apart, or how many.
         set_global: make the providers OpenTelemetry's global ones as well.
         start: open connections and threads now; False: with the first cluster that is given this, until
@@ -172,7 +174,7 @@ def setup(
         default: clusters that are made from now on without a `telemetry` use this.
 
     Raises:
-        ConfigError: an address is none, a port is taken, the trail cannot be written.
+        ConfigError: an address or a key of baggage is none, a port is taken, the trail cannot be written.
         ImportError: the extra `otel` is not installed.
     """
     global _current
@@ -180,7 +182,10 @@ def setup(
     # Until they are opened nobody listens.
     tracer = cast(trace.TracerProvider, trace.NoOpTracerProvider())
     tracing = OtelTracing(
-        tracer, metrics=Metrics(otel_metrics.NoOpMeterProvider(), agents=agents), content=content
+        tracer,
+        metrics=Metrics(otel_metrics.NoOpMeterProvider(), agents=agents),
+        content=content,
+        baggage=baggage,
     )
     trail = audit if audit is None or isinstance(audit, AuditLog) else AuditLog(audit)
     telemetry = Telemetry(tracing, audit=trail, outlets=outlets, deferred=not start)

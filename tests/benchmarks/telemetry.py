@@ -20,16 +20,17 @@ import json
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from langchain_core.language_models.fake_chat_models import GenericFakeChatModel
 from langchain_core.messages import AIMessage
+from opentelemetry.context import attach, detach
 from opentelemetry.metrics import NoOpMeterProvider
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
-from opentelemetry.trace import NoOpTracerProvider
+from opentelemetry.trace import NoOpTracerProvider, SpanKind, set_span_in_context
 
 from langchain_cluster import ClusteredLLM, Endpoint
 from langchain_cluster.telemetry import AuditLog, Metrics, OtelTracing, Telemetry
@@ -57,6 +58,42 @@ class Unwatched:
         return None
 
 
+class Bare(Unwatched):
+    """The two spans of a call with as many attributes, straight from the SDK: what nobody can go below."""
+
+    def __init__(self, provider: TracerProvider) -> None:
+        self._tracer = provider.get_tracer("bare")
+
+    def call(self, request: Any, *, balancer: str, streaming: bool) -> Any:
+        return BareSpan(self._tracer.start_span("call", attributes=dict.fromkeys("ab", "said")), "cdefg")
+
+    def attempt(self, attempt: Any, parent: Any) -> Any:
+        attributes = dict.fromkeys("abcdef", "said")
+        under = set_span_in_context(parent.span)
+        return BareSpan(
+            self._tracer.start_span("attempt", under, SpanKind.CLIENT, attributes=attributes), "ghi"
+        )
+
+
+class BareSpan:
+    """Is current while a step runs, and is told a little more at its end."""
+
+    headers: ClassVar[dict[str, str]] = {}
+
+    def __init__(self, span: Any, more: str) -> None:
+        self.span, self._more = span, more
+
+    def __enter__(self) -> None:
+        self._token = attach(set_span_in_context(self.span))
+
+    def __exit__(self, *details: Any) -> None:
+        detach(self._token)
+
+    def end(self, ended: Any) -> None:
+        self.span.set_attributes(dict.fromkeys(self._more, "said"))
+        self.span.end()
+
+
 def cluster(**options: Any) -> ClusteredLLM:
     model = GenericFakeChatModel(messages=itertools.repeat(AIMessage("Because.", usage_metadata=USED)))
     return ClusteredLLM([Endpoint(f"gpu-{n}", model) for n in range(4)], seed=1, **options)
@@ -81,6 +118,7 @@ def variants(folder: Path) -> dict[str, ClusteredLLM]:
         "no telemetry": cluster(tracing=Unwatched()),
         "nothing listening": cluster(),
         "no-op providers": told(OtelTracing(NoOpTracerProvider(), metrics=Metrics(NoOpMeterProvider()))),
+        "bare SDK spans": cluster(tracing=Bare(spans())),
         "metrics": told(OtelTracing(NoOpTracerProvider(), metrics=measured())),
         "spans": told(OtelTracing(spans())),
         "everything": told(OtelTracing(spans(), metrics=measured()), trail),

@@ -22,7 +22,7 @@ from langchain_cluster import (
 from langchain_cluster.cache import MemoryCache
 from langchain_cluster.model.events import CallDequeued, CallShed, EndpointEjected
 from langchain_cluster.telemetry import Metrics, OtelTracing, Telemetry, names
-from langchain_cluster.telemetry.fold import MOST_WAITING, Fold
+from langchain_cluster.telemetry.fold import LOST, MOST_WAITING, Fold
 from langchain_cluster.telemetry.labels import MOST_SERIES, Bounded, Counts
 from langchain_cluster.testing import FakeClock, ScriptedModel
 from tests.faces.faces import NAMES, Face
@@ -255,12 +255,24 @@ def test_a_measurement_that_cannot_be_worked_off_is_counted() -> None:
     assert (done, fold.lost) == (["good", "good"], 1)
 
 
+def test_who_brings_a_measurement_too_many_helps_to_work_them_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    done: list[int] = []
+    fold = Fold(done.append)
+    monkeypatch.setattr(fold, "_wake", lambda: None)
+    for n in range(MOST_WAITING + 10):
+        fold.put(n)
+    assert len(fold._waiting) <= MOST_WAITING
+    fold.now()
+    assert (done, fold.lost) == (list(range(MOST_WAITING + 10)), 0), "all of them, in order"
+
+
 def test_measurements_nobody_works_off_do_not_pile_up(monkeypatch: pytest.MonkeyPatch) -> None:
     fold = Fold(lambda measured: None)
     monkeypatch.setattr(fold, "_wake", lambda: None)
-    for _ in range(MOST_WAITING + 10):
-        fold.put(None)
-    assert (len(fold._waiting), fold.lost) == (MOST_WAITING, 10)
+    with fold._folding:  # whoever works them off is stuck
+        for _ in range(LOST + 10):
+            fold.put(None)
+        assert (len(fold._waiting), fold.lost) == (LOST, 10)
 
 
 def test_a_duration_has_the_span_it_was_measured_in_as_its_example() -> None:

@@ -56,6 +56,11 @@ async def test_a_call_that_waits_for_a_place_says_so(seen: Seen) -> None:
     calls = {span.context.span_id for span in seen.named(names.CALL)}
     assert waited.parent.span_id in calls
     assert waited.status.status_code is trace.StatusCode.UNSET
+    told = [span.attributes.get(names.QUEUE_SECONDS) for span in seen.named(names.CALL)]
+    assert sorted(told, key=lambda seconds: seconds is not None) == [
+        None,
+        pytest.approx(waited.attributes[names.QUEUE_SECONDS], abs=1.0),
+    ]
 
 
 def test_blocking_calls_say_it_too(seen: Seen) -> None:

@@ -12,10 +12,12 @@ from typing import Any
 import pytest
 from langchain_openai import ChatOpenAI
 from opentelemetry import trace
+from opentelemetry.baggage import set_baggage
+from opentelemetry.context import attach, detach
 from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor, TracerProvider
 from opentelemetry.trace import SpanKind, StatusCode
 
-from langchain_cluster import ClusteredLLM, ClusterExhausted, Endpoint, Policy, Price, Request
+from langchain_cluster import ClusteredLLM, ClusterExhausted, ConfigError, Endpoint, Policy, Price, Request
 from langchain_cluster.cache import MemoryCache
 from langchain_cluster.telemetry import OtelTracing, names
 from langchain_cluster.testing import ScriptedModel, SimulatedServer, faults
@@ -303,6 +305,33 @@ def test_the_endpoint_is_sent_the_span_of_its_attempt(
         flags = f"{context.trace_flags:02x}"
         assert seen.headers["traceparent"] == f"00-{context.trace_id:032x}-{context.span_id:016x}-{flags}"
         assert context.trace_flags.sampled
+
+
+def test_of_the_baggage_only_what_was_chosen_goes_along(
+    face: Face, server: SimulatedServer, model: Any, spans: Spans
+) -> None:
+    provider = TracerProvider()
+    provider.add_span_processor(spans)
+    tracing = OtelTracing(provider, baggage=["team", "absent"])
+    llm = ClusteredLLM([Endpoint("e", model("good"))], tracing=tracing)
+    token = attach(set_baggage("team", "blue, green", set_baggage("card", "4111")))
+    try:
+        face.ask(llm, "hello")
+    finally:
+        detach(token)
+    (seen,) = server.seen("good")
+    assert seen.headers["baggage"] == "team=blue%2C%20green"
+
+
+@pytest.mark.parametrize("key", ["", "a b", "a=b", "a,b", 3])
+def test_what_is_no_key_of_baggage_is_told(key: Any) -> None:
+    with pytest.raises(ConfigError, match="baggage"):
+        OtelTracing(baggage=[key])
+
+
+def test_without_baggage_no_header_of_it_is_sent(server: SimulatedServer, model: Any, tracing: Any) -> None:
+    ClusteredLLM([Endpoint("e", model("good"))], tracing=tracing).invoke("hello")
+    assert "baggage" not in server.seen("good")[0].headers
 
 
 def test_an_endpoints_own_headers_are_sent_along(
