@@ -21,6 +21,7 @@ from langchain_cluster.drive.deadline import bounded
 from langchain_cluster.drive.follow import GRACE, Followers
 from langchain_cluster.drive.fork import on_fork
 from langchain_cluster.drive.recall import Recalls
+from langchain_cluster.drive.shared_answers import SharedAnswers
 from langchain_cluster.drive.tally import Tally
 from langchain_cluster.drive.tasks import TaskDriver
 from langchain_cluster.drive.workers import Workers
@@ -226,6 +227,7 @@ class Cluster:
             self._audits = Audits(
                 self.semantic_cache, words_of, self._ask_again, self._workers, self._emit, self.clock.now
             )
+        self._answers = SharedAnswers(self.semantic_cache, self._emit, self.clock.now)
         self._budgets: dict[float, RetryBudget] = {}
         self._hedges: dict[float, RetryBudget] = {}
         self._lately = Lately()
@@ -447,6 +449,7 @@ class Cluster:
                 if self._exchange is not None:
                     self._exchange.start()
                 self._followers.start()
+                self._answers.begin()
                 if self.health is not None:
                     plan = self.health.plan(self.pool, self.clock.now, Random(self._seed))
                     self._checking = Background(plan, "langchain-cluster-health")
@@ -507,6 +510,7 @@ class Cluster:
             if self.cache is not None:
                 self.cache.close()
             if self.semantic_cache is not None:
+                self._answers.end()
                 self.semantic_cache.close()
             self.events.close()
             if self.running:

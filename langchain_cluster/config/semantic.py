@@ -2,11 +2,41 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
-from langchain_cluster.cache.semantic import SemanticCache
+from langchain_cluster.cache.semantic import RedisJournals, SemanticCache
+from langchain_cluster.cache.semantic.share.redis import ENTRIES
+from langchain_cluster.config.redis_address import RedisAddress
 from langchain_cluster.errors import ConfigError
-from langchain_cluster.model.strict import Seconds, Strict
+from langchain_cluster.model.strict import Seconds, Strict, relocated
+from langchain_cluster.sharing.bounds import is_namespace
+
+
+class ShareConfig(RedisAddress):
+    """Through a plain Redis or Valkey; the address comes from a variable: it often has a password in it."""
+
+    namespace: str = Field("langchain-cluster", description="of the fleet")
+    max_records: int = Field(ENTRIES, ge=1, strict=True, description="that the server keeps, about")
+    timeout: Seconds = 1.0
+
+    @field_validator("namespace")
+    @classmethod
+    def _is_a_name(cls, namespace: str) -> str:
+        if not is_namespace(namespace):
+            raise ValueError(f"{namespace!r} is not a name: a text without braces")
+        return namespace
+
+    def make(self) -> RedisJournals:
+        """New ones; here the variable is read.
+
+        Raises:
+            ConfigError: it is not set or holds no address, or redis is not installed.
+        """
+        return self.connected(
+            lambda url: RedisJournals.from_url(
+                url, namespace=self.namespace, max_records=self.max_records, timeout=self.timeout
+            )
+        )
 
 
 class SemanticConfig(Strict):
@@ -19,6 +49,7 @@ class SemanticConfig(Strict):
     max_chars: int = Field(1_000, ge=1, strict=True)
     ttl: Seconds | None = None
     path: str | None = Field(None, description="a file that keeps it across restarts")
+    share: ShareConfig | None = Field(None, description="with other processes; null: with none")
 
     def make(self) -> SemanticCache:
         """A new one; here the file is read.
@@ -27,6 +58,10 @@ class SemanticConfig(Strict):
             ConfigError: the extra is not installed, or the file is of another embedder.
         """
         given = {name: getattr(self, name) for name in type(self).model_fields}
+        try:
+            given["share"] = None if self.share is None else self.share.make()
+        except ConfigError as error:
+            raise relocated(error, under="share", file=None) from None
         try:
             return SemanticCache(**given)
         except ImportError as missing:

@@ -1,6 +1,7 @@
 """What tests of this library, and of programs that use it, are written with."""
 
 from langchain_cluster.testing.clock import FakeClock
+from langchain_cluster.testing.journals import MemoryJournals
 from langchain_cluster.testing.scripted import ScriptedModel
 from langchain_cluster.testing.scripted_vectors import ScriptedEmbeddings, ScriptedRetriever
 from langchain_cluster.testing.simulated import Fixed, LogNormal, SimulatedServer, Uniform, faults
@@ -24,6 +25,7 @@ __all__ = [
     "Fixed",
     "Hanging",
     "LogNormal",
+    "MemoryJournals",
     "Poisson",
     "Scenario",
     "ScriptedEmbeddings",

@@ -15,7 +15,7 @@ from langchain_cluster import ClusteredLLM, ConfigError, Endpoint, Policy
 from langchain_cluster.cache import MemoryCache
 from langchain_cluster.cache.semantic import SemanticCache
 from langchain_cluster.model.events import AnswerAudited, AuditFailed, CacheFailed, CallEnded
-from langchain_cluster.testing import ScriptedModel, SimulatedServer
+from langchain_cluster.testing import MemoryJournals, ScriptedModel, SimulatedServer
 from langchain_cluster.testing.simulated import ToolCall
 from tests.cache.semantic.embedding import WordEmbeddings
 from tests.faces.faces import Face, Heard, at_rest, cluster_of, text_of
@@ -267,3 +267,31 @@ def test_where_chance_is_asked_for_nothing_is_compared_even_with_the_cache(face:
     assert text_of(face.ask(llm, ASKED, wish, temperature=0.7)) == "first"
     assert text_of(face.ask(llm, AGAIN, wish, temperature=0.7)) == "second"
     assert len(llm.cluster.semantic_cache) == 0
+
+
+def test_sharing_begins_with_the_cluster_and_its_failures_are_events(runner: asyncio.Runner) -> None:
+    journals = MemoryJournals()
+    journal = journals.open("words")
+
+    def share() -> ClusteredLLM:
+        cache = SemanticCache(WordEmbeddings(), share=journals, seed=1)
+        return ClusteredLLM([Endpoint("e", ScriptedModel("one"))], semantic_cache=cache)
+
+    with share().cluster as cluster:
+        ClusteredLLM(cluster=cluster).invoke(ASKED)
+    late = share()
+    with late.cluster:
+        assert late.cluster.semantic_cache.wait_ready(20.0)  # type: ignore[union-attr]
+        assert cluster_of(late.invoke(AGAIN))["cache"] == "semantic"
+    other = share()
+    failed = threading.Event()
+    journal.read = lambda after, count: 1 / 0  # type: ignore[assignment, method-assign, return-value]
+    heard = Heard(other)
+    other.cluster.events.subscribe(lambda event: failed.set() if isinstance(event, CacheFailed) else None)
+    with other.cluster:
+        assert failed.wait(20.0)
+        assert cluster_of(other.invoke(ASKED))["cache"] == "miss"
+    assert ("share by meaning", "ZeroDivisionError") in [
+        (e.operation, e.error) for e in heard.of(CacheFailed)
+    ]
+    assert other.cluster.semantic_cache._shared._reports == []  # type: ignore[union-attr]

@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+UNREAD: Any = object()
+"""What guards go by, in an entry that was not near anything yet: to read all of them at once takes long."""
+
 
 @dataclass(slots=True)
 class Entry:
@@ -15,7 +18,8 @@ class Entry:
         scope: digest of all that has to be equal; text: the question; vector: of it, length 1.
         raw: the answer, as it was stored. digest: of its text; equal ones are the same answer. sense: the
             vector of its text, where a policy learns.
-        read: what the guards go by. expires: when it is no longer served, seconds since 1970; None: never.
+        read: what the guards go by, once one of them was asked. expires: when it is no longer served,
+            seconds since 1970; None: never.
     """
 
     id: int
@@ -25,7 +29,7 @@ class Entry:
     raw: bytes | str = field(repr=False)
     digest: str = ""
     sense: Any = field(default=None, repr=False)
-    read: tuple[Any, ...] | None = field(default=None, repr=False)
+    read: tuple[Any, ...] | None = field(default=UNREAD, repr=False)
     expires: float | None = None
 
 

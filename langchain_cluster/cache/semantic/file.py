@@ -7,6 +7,7 @@ is a warning and an empty cache; one of another embedder is an error, for its ve
 from __future__ import annotations
 
 import io
+import json
 import os
 import warnings
 import zipfile
@@ -15,8 +16,6 @@ from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
-
-import orjson
 
 from langchain_cluster.cache.semantic.entry import Entry
 from langchain_cluster.errors import ConfigError
@@ -27,17 +26,25 @@ VERSION = 1
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """What a file held: entries, the one used last being the last, and what a policy had learned."""
+    """What a file held.
+
+    Attributes:
+        entries: the one used last being the last. learned: by a policy.
+        place: up to where in a journal all is known; empty for none.
+    """
 
     entries: list[Entry]
     learned: dict[str, Any] | None
+    place: str = ""
 
 
-def write(path: Any, fingerprint: str, entries: Sequence[Entry], learned: dict[str, Any] | None) -> None:
+def write(
+    path: Any, fingerprint: str, entries: Sequence[Entry], learned: dict[str, Any] | None, place: str = ""
+) -> None:
     """Put a file at `path`. Raises OSError."""
     numpy: Any = need("numpy", extra="semantic", for_="SemanticCache")
     texts = [isinstance(entry.raw, str) for entry in entries]
-    raws = [e.raw.encode() if isinstance(e.raw, str) else e.raw for e in entries]
+    raws = [e.raw.encode("utf-8", "surrogatepass") if isinstance(e.raw, str) else e.raw for e in entries]
     about = {
         "version": VERSION,
         "fingerprint": fingerprint,
@@ -46,10 +53,11 @@ def write(path: Any, fingerprint: str, entries: Sequence[Entry], learned: dict[s
             for e, raw, text in zip(entries, raws, texts, strict=True)
         ],
         "learned": learned,
+        "place": place,
     }
     senses = [entry.sense for entry in entries if entry.sense is not None]
     arrays = {
-        "about": numpy.frombuffer(orjson.dumps(about), numpy.uint8),
+        "about": numpy.frombuffer(json.dumps(about).encode(), numpy.uint8),
         "raws": numpy.frombuffer(b"".join(raws), numpy.uint8),
         "vectors": numpy.array([entry.vector for entry in entries], numpy.float32),
         "senses": numpy.array(senses, numpy.float32),
@@ -79,7 +87,7 @@ def read(path: Any, fingerprint: str) -> Kept | None:
         with numpy.load(path, allow_pickle=False) as kept:
             arrays = {name: kept[name] for name in ("about", "raws", "vectors", "senses")}
             whole = kept["checksum"].tobytes() == _checksum(arrays)
-        about = orjson.loads(arrays["about"].tobytes()) if whole else {}
+        about = json.loads(arrays["about"].tobytes()) if whole else {}
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
         about = {}
     if about.get("version") != VERSION:
@@ -100,10 +108,9 @@ def read(path: Any, fingerprint: str) -> Kept | None:
         raw: Any = raws[place : place + length]
         place += length
         sense = next(senses) if sensed else None
-        entries.append(
-            Entry(id, scope, text, vector, raw.decode() if is_text else raw, digest, sense, None, expires)
-        )
-    return Kept(entries, about["learned"])
+        said = raw.decode("utf-8", "surrogatepass") if is_text else raw
+        entries.append(Entry(id, scope, text, vector, said, digest, sense, expires=expires))
+    return Kept(entries, about["learned"], about.get("place", ""))
 
 
 def _checksum(arrays: dict[str, Any]) -> bytes:

@@ -7,6 +7,7 @@ from typing import Any
 
 from langchain_cluster.cache.semantic.guards import Guard
 from langchain_cluster.cache.semantic.policy import Fixed, Learned, ServePolicy
+from langchain_cluster.cache.semantic.share import Journals
 from langchain_cluster.errors import ConfigError
 from langchain_cluster.model.strict import seconds_of
 
@@ -54,6 +55,27 @@ def a_size(given: Any, name: str) -> int:
 def lifetime(ttl: float | str | None) -> float | None:
     """Seconds. Raises ConfigError."""
     return None if ttl is None else seconds_of(ttl, "SemanticCache.ttl")
+
+
+def index_of(given: Any) -> Any:
+    """What makes an index, or None. Raises ConfigError."""
+    if given is not None and not callable(given):
+        raise ConfigError(
+            f"{type(given).__name__} is no function from dimensions to an index:"
+            " give a class such as Exhaustive",
+            key="SemanticCache.index",
+        )
+    return given
+
+
+def journals_of(given: Any) -> Journals:
+    """What gives journals. Raises ConfigError."""
+    if not callable(getattr(given, "open", None)) or isinstance(given, type):
+        raise ConfigError(
+            f"{type(given).__name__} gives no journals: give RedisJournals.from_url(...)",
+            key="SemanticCache.share",
+        )
+    return given  # type: ignore[no-any-return]
 
 
 def guards_of(given: Any) -> Sequence[Guard]:

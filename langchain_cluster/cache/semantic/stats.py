@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+COUNTED = ("hits", "exact", "misses", "stores", "evictions", "expired", "audits", "refuted")
+
 
 @dataclass(frozen=True, slots=True)
 class SemanticStats:
@@ -13,6 +15,8 @@ class SemanticStats:
         hits: of which `exact` were the same text but for how it is written.
         audits: hits that were asked again; of which `refuted` had another answer.
         labels: what the learned policy has learned from. guarded: objections by the guard's name.
+        told: records others were told; lost: those that could not be. heard: records of all that were
+            read; refused: those that could not be.
     """
 
     hits: int
@@ -27,6 +31,10 @@ class SemanticStats:
     scopes: int
     labels: int
     guarded: dict[str, int]
+    told: int = 0
+    lost: int = 0
+    heard: int = 0
+    refused: int = 0
 
     @property
     def hit_ratio(self) -> float:

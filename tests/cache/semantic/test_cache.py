@@ -198,7 +198,7 @@ def test_it_is_all_there_after_a_restart(tmp_path: Path) -> None:
     assert answer(again, "How can I recover my password") == "Click on it."
     assert answer(again, "Is it open") == b"raw"
     again.store("Another one about castles?", "x")
-    assert len(again._entries) == 3
+    assert len(again) == 3
     time.now += 61
     assert len(cache(path=path, clock=time)) == 0
 
@@ -312,6 +312,6 @@ def test_its_repr_shows_no_question() -> None:
     known.store("my secret", "my answer")
     hit = known.lookup("my secret")
     assert repr(known) == "<SemanticCache 1 entries, <Fixed threshold 0.9>>"
-    shown = repr(hit) + repr(known._entries[1]) + repr(Request(meaning=Meaning("my secret", "s")))
+    shown = repr(hit) + repr(known._entries.get(1)) + repr(Request(meaning=Meaning("my secret", "s")))
     assert "secret" not in shown
     assert "answer" not in shown.replace("answer_tokens", "")

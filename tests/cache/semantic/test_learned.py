@@ -103,7 +103,7 @@ def test_what_was_learned_survives_a_restart(tmp_path: Path) -> None:
     hits, place = ask(again, 60, seed=1)
     assert place < EVIDENCE
     assert len(hits) > 15
-    assert repr(again._policy) == f"<Learned error_rate 0.02, {again.stats().labels} labels>"
+    assert repr(again._judge.policy) == f"<Learned error_rate 0.02, {again.stats().labels} labels>"
 
 
 def test_the_same_questions_and_the_same_seed_give_the_same_hits() -> None:
@@ -128,14 +128,14 @@ def test_a_failed_check_weighs_as_much_as_the_hits_it_stands_for() -> None:
     cache = learning(audit=0.5)
     cache.store("topic1/1", "yes")
     for n in range(60):
-        cache._policy.learn(Candidate(cache._entries[1], 0.99, 1.0), True)
+        cache._judge.policy.learn(Candidate(cache._entries.get(1), 0.99, 1.0), True)
         cache.store(f"topic1/again {n}", "yes")
     hit = cache.lookup("topic1/once more")
     assert hit is not None
     before = len(cache)
     assert cache.audited(hit, "YES, but of another kind") is False
     assert len(cache) == before - 1
-    assert cache._policy._labels[-1][1:3] == (False, 2.0)  # type: ignore[attr-defined]
+    assert cache._judge.policy._labels[-1][1:3] == (False, 2.0)  # type: ignore[attr-defined]
     assert cache.audited(hit, "whatever"), "what is gone cannot be wrong"
 
 
