@@ -15,6 +15,7 @@ from langchain_cluster.drive.race import BegunJob
 from langchain_cluster.drive.recall import Recalled, Recalls, moved
 from langchain_cluster.drive.workers import InPlace, Pump, Workers
 from langchain_cluster.model.call import Answer, Attempt, Outcome, Resume, Verdict
+from langchain_cluster.model.plain import plain
 from langchain_cluster.model.scope import Away, Refused, Scope, Taken
 from langchain_cluster.plan import effects as fx
 from langchain_cluster.ports import AlikeStore, CacheStore, Caller, Clock, LimitStore, Span, Tracing
@@ -227,7 +228,7 @@ class BlockingDriver:
             if outcome.verdict is Verdict.OK:
                 outcome = Outcome(Verdict.OK, value=fx.Started(attempt, stream, read, None, span))
         except TimeoutError as error:
-            late = str(error) or reason
+            late = plain(str(error)) or reason
             outcome = too_late(attempt.endpoint, late, self.clock.now() - started)
         except Recalled as why:
             outcome = moved(str(why), self.clock.now() - started)

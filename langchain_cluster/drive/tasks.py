@@ -14,6 +14,7 @@ from langchain_cluster.drive.limits import first_token_by, next_chunk_by, too_la
 from langchain_cluster.drive.race import BegunTask
 from langchain_cluster.drive.recall import Recalls, TaskRecall, moved
 from langchain_cluster.model.call import Answer, Attempt, Outcome, Resume, Verdict
+from langchain_cluster.model.plain import plain
 from langchain_cluster.plan import effects as fx
 from langchain_cluster.ports import AlikeStore, Awaited, CacheStore, Caller, Clock, Span, Tracing
 
@@ -228,7 +229,7 @@ class TaskDriver:
             if outcome.verdict is Verdict.OK:
                 outcome = Outcome(Verdict.OK, value=fx.Started(attempt, stream, read, None, span))
         except TimeoutError as error:
-            late = str(error) or reason
+            late = plain(str(error)) or reason
             outcome = too_late(attempt.endpoint, late, self.clock.now() - started)
         except asyncio.CancelledError:
             if not recall.caught():

@@ -18,14 +18,15 @@ from langchain_core.outputs import ChatGenerationChunk, ChatResult
 
 from langchain_cluster.endpoints.adapter import Adapter
 from langchain_cluster.endpoints.binding import Translator
-from langchain_cluster.endpoints.classify import classify
+from langchain_cluster.endpoints.classify import Judgement, classify
+from langchain_cluster.endpoints.malformed import Malformed
 from langchain_cluster.endpoints.resumed import Prefilled, Resumed
 from langchain_cluster.endpoints.stream import ModelStream
 from langchain_cluster.endpoints.usage import finish_reason_of, storable, usage_of
+from langchain_cluster.errors import ClusterError
 from langchain_cluster.model.call import Attempt, Outcome, Resume, Verdict
 from langchain_cluster.model.endpoint import Endpoint
-
-_LONGEST_REASON = 200
+from langchain_cluster.model.plain import LONGEST, kind_of
 
 
 @dataclass(slots=True)
@@ -163,7 +164,7 @@ class ModelCaller:
     @staticmethod
     def _answered(result: ChatResult, adapter: Adapter, seconds: float) -> Outcome:
         if not result.generations:
-            return judge(ValueError("the answer has no choices"), seconds)
+            return judge(Malformed("the answer has no choices"), seconds)
         generation = result.generations[0]
         message = generation.message
         reason = finish_reason_of(message, generation.generation_info, result.llm_output)
@@ -180,18 +181,21 @@ def judge(error: BaseException, seconds: float) -> Outcome:
         overflow = ContextOverflowError(str(error))
         overflow.__cause__ = error
         error = overflow
-    reason = type(error).__name__ if judged.status is None else f"{judged.status} {type(error).__name__}"
-    text = " ".join(str(error).split())
-    if text:
-        reason = f"{reason}: {text}"[:_LONGEST_REASON]
     return Outcome(
         judged.verdict,
         seconds,
         error=error,
-        reason=reason,
+        reason=_reason(error, judged),
         retry_after=judged.retry_after,
         status=judged.status,
     )
+
+
+def _reason(error: BaseException, judged: Judgement) -> str:
+    """What notes, events and pages say of it: nothing a provider may have quoted."""
+    if isinstance(error, Malformed | ClusterError):  # the words are ours
+        return f"{type(error).__name__}: {error}"[:LONGEST]
+    return kind_of(error, judged.status, judged.code)
 
 
 def as_chunk(result: ChatResult) -> ChatGenerationChunk:

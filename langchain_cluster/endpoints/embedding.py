@@ -19,6 +19,7 @@ from langchain_core.embeddings import Embeddings
 from langchain_cluster.endpoints.adapter import timeout_of
 from langchain_cluster.endpoints.caller import judge
 from langchain_cluster.endpoints.fingerprint import identity_of, parameters_of
+from langchain_cluster.endpoints.malformed import Malformed
 from langchain_cluster.errors import ConfigError
 from langchain_cluster.model.call import Attempt, Outcome, Usage, Verdict
 from langchain_cluster.model.deferred import settled
@@ -150,7 +151,7 @@ class EmbeddingCaller:
         return Outcome(Verdict.OK, seconds, None, usage, vectors)
 
 
-class _OtherVectors(ValueError):
+class _OtherVectors(Malformed):
     """Well made, but not to be mixed with those that are there."""
 
 
@@ -169,17 +170,17 @@ def checked(given: Any, count: int) -> list[list[float]]:
     """`given` as `count` lists of floats of one length.
 
     Raises:
-        ValueError: it is not that: too few or too many, empty, of different lengths, NaN, infinite.
+        Malformed: it is not that: too few or too many, empty, of different lengths, NaN, infinite.
     """
     if isinstance(given, str | bytes) or not hasattr(given, "__len__"):
-        raise ValueError(f"the answer is a {type(given).__name__}, not a list of vectors")
+        raise Malformed(f"the answer is a {type(given).__name__}, not a list of vectors")
     if len(given) != count:
-        raise ValueError(f"{len(given)} vectors for {count} texts")
+        raise Malformed(f"{len(given)} vectors for {count} texts")
     vectors = [_floats(vector, place) for place, vector in enumerate(given)]
     length = len(vectors[0])
     for place, vector in enumerate(vectors):
         if len(vector) != length:
-            raise ValueError(
+            raise Malformed(
                 f"vectors of different lengths in one answer: {length} and, for text {place}, {len(vector)}"
             )
     return vectors
@@ -189,16 +190,16 @@ def _floats(given: Any, place: int) -> list[float]:
     if hasattr(given, "tolist"):  # an array of numpy's or the like
         given = given.tolist()
     if not isinstance(given, Sequence) or isinstance(given, str | bytes):
-        raise ValueError(f"for text {place} there is a {type(given).__name__}, not a vector")
+        raise Malformed(f"for text {place} there is a {type(given).__name__}, not a vector")
     if not given:
-        raise ValueError(f"the vector of text {place} is empty")
+        raise Malformed(f"the vector of text {place} is empty")
     try:
         vector = given if type(given) is list and type(given[0]) is float else [float(x) for x in given]
         total = sum(vector)  # a NaN or an infinity anywhere makes the sum one
     except (TypeError, ValueError):
-        raise ValueError(f"the vector of text {place} holds something that is no number") from None
+        raise Malformed(f"the vector of text {place} holds something that is no number") from None
     if not math.isfinite(total):
-        raise ValueError(f"the vector of text {place} holds a NaN or an infinity")
+        raise Malformed(f"the vector of text {place} holds a NaN or an infinity")
     return vector
 
 

@@ -22,6 +22,7 @@ from langchain_core.runnables import Runnable, RunnableBinding, RunnableConfig
 
 from langchain_cluster.endpoints.caller import judge
 from langchain_cluster.endpoints.fingerprint import parameters_of
+from langchain_cluster.endpoints.malformed import Malformed
 from langchain_cluster.errors import ConfigError
 from langchain_cluster.model.call import Attempt, Outcome, Verdict
 from langchain_cluster.model.endpoint import Endpoint
@@ -143,11 +144,11 @@ class RetrievalCaller:
 
 def _answered(found: Any, seconds: float) -> Outcome:
     if not isinstance(found, list | tuple):
-        return judge(ValueError(f"the answer is a {type(found).__name__}, not a list of documents"), seconds)
+        return judge(Malformed(f"the answer is a {type(found).__name__}, not a list of documents"), seconds)
     for place, document in enumerate(found):
         if not isinstance(document, Document):
             kind = type(document).__name__
-            return judge(ValueError(f"result {place} is a {kind}, not a Document"), seconds)
+            return judge(Malformed(f"result {place} is a {kind}, not a Document"), seconds)
     # Nothing found may be an index that is still being built: not to be kept.
     return Outcome(Verdict.OK, seconds, value=list(found), storable=bool(found))
 

@@ -18,6 +18,7 @@ from langchain_cluster.leadership.local import LocalLeadership
 from langchain_cluster.leadership.seat import Seat
 from langchain_cluster.model.endpoint import Endpoint, Role
 from langchain_cluster.model.health import Health
+from langchain_cluster.model.plain import kind_of
 from langchain_cluster.model.term import Term
 from langchain_cluster.ports import Leadership, Noticeboard
 
@@ -207,11 +208,10 @@ class ModelCheck:
         now = time.monotonic()
         if error is None:
             health = Health(True, "the model answered", seconds=now - began)
-        elif getattr(error, "status_code", None) == 429:
+        elif (status := getattr(error, "status_code", None)) == 429:
             health = Health(True, "the model is throttled", seconds=now - began)
         else:
-            what = f"{type(error).__name__}: {error}"[:200].rstrip(": ")
-            health = Health(False, what, seconds=now - began)
+            health = Health(False, kind_of(error, status), seconds=now - began)
         self._seen[endpoint.id] = (endpoint.model, now, health)
         return health
 

@@ -105,9 +105,9 @@ class Request:
     needs: frozenset[str] = frozenset()
     tokens: int | None = None
     reserve: int = 0
-    payload: Any = None
+    payload: Any = field(default=None, repr=False)
     fingerprint: str | None = None
-    prefix: str | None = None
+    prefix: str | None = field(default=None, repr=False)
     prompt_tokens: int = 0
     answer_tokens: int | None = None
     meaning: Meaning | None = None
@@ -187,8 +187,8 @@ class Outcome:
     seconds: float = 0.0
     first_token_seconds: float | None = None
     usage: Usage | None = None
-    value: Any = None
-    error: BaseException | None = None
+    value: Any = field(default=None, repr=False)
+    error: BaseException | None = field(default=None, repr=False)
     reason: str = ""
     retry_after: float | None = None
     status: int | None = None
@@ -270,7 +270,7 @@ class AttemptReport:
     verdict: Verdict
     seconds: float
     reason: str
-    error: BaseException | None = None
+    error: BaseException | None = field(default=None, repr=False)  # its text may quote anything
 
     def __str__(self) -> str:
         return f"attempt {self.number} on {self.endpoint}: {self.reason} after {self.seconds:.1f} s"
@@ -285,7 +285,7 @@ class Answer:
     policy's ladder that gave it, None for an answer as it should be.
     """
 
-    value: Any
+    value: Any = field(repr=False)
     source: str
     endpoint: str | None = None
     tier: str = "default"

@@ -14,6 +14,7 @@ from langchain_cluster.errors import ConfigError
 from langchain_cluster.model.hints import NO_HINTS, Hints, hints_of
 
 _USERINFO = re.compile(r"//[^/@\s]*@")
+_SECRETS = re.compile(r"[?#].*", re.DOTALL)  # what follows may be a key
 _NOTHING: Mapping[str, str] = MappingProxyType({})
 _NO_LOADS: Mapping[str, Load] = MappingProxyType({})
 
@@ -242,7 +243,7 @@ class Endpoint:
     def __repr__(self) -> str:
         parts = [repr(self.id)]
         if self.url:
-            parts.append(f"url={_USERINFO.sub('//***@', self.url)!r}")
+            parts.append(f"url={_SECRETS.sub('?***', _USERINFO.sub('//***@', self.url))!r}")
         if self.weight != 1.0:
             parts.append(f"weight={self.weight:g}")
         parts += [f"{name}={getattr(self, name)!r}" for name in ("zone",) if getattr(self, name)]

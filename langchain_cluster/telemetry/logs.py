@@ -16,9 +16,11 @@ from typing import Any, Protocol
 import orjson
 from opentelemetry import trace
 
+from langchain_cluster.errors import ClusterError
 from langchain_cluster.model import events
 from langchain_cluster.model.call import Answer, AttemptReport, Request
 from langchain_cluster.model.endpoint import Endpoint
+from langchain_cluster.model.plain import kind_of
 from langchain_cluster.telemetry.scrub import scrub
 
 LOGGER = "langchain_cluster"
@@ -139,8 +141,8 @@ def described(event: events.Event) -> dict[str, Any]:
 class JsonFormatter(logging.Formatter):
     """One JSON object per record: time, level, logger, message, the event's fields, and the current trace.
 
-    Whatever it formats is scrubbed of what looks like a secret; of an exception it has the kind and the
-    text.
+    Whatever it formats is scrubbed of what looks like a secret. Of an exception it has the kind, and the
+    text only where that quotes nothing.
     """
 
     def format(self, record: logging.LogRecord) -> str:
@@ -156,7 +158,8 @@ class JsonFormatter(logging.Formatter):
             told["event"] = {k: scrub(v) if isinstance(v, str) else v for k, v in event.items()}
         if record.exc_info and record.exc_info[1] is not None:
             error = record.exc_info[1]
-            told["error"] = scrub(f"{type(error).__name__}: {error}")
+            ours = isinstance(error, ClusterError)
+            told["error"] = scrub(f"{type(error).__name__}: {error}") if ours else kind_of(error)
         context = trace.get_current_span().get_span_context()
         if context.is_valid:
             told["trace_id"] = trace.format_trace_id(context.trace_id)

@@ -135,7 +135,7 @@ def test_a_malformed_answer_is_the_endpoints_fault(colour: Colour, answer: tuple
     assert colour.documents(pool, TEXTS) == good.embed_documents(TEXTS)
     ((endpoint, verdict, told),) = heard.reasons
     assert (endpoint, verdict) == ("bad", "transient")
-    assert told.startswith(f"ValueError: {reason}")
+    assert told.startswith(f"Malformed: {reason}")
 
 
 def test_arrays_and_whole_numbers_are_vectors_too(colour: Colour) -> None:

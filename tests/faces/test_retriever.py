@@ -100,7 +100,7 @@ def test_what_are_no_documents_is_the_endpoints_fault(ask: Ask, answer: Any, rea
     retriever = pair(ScriptedRetriever(answer), ScriptedRetriever("good"))
     heard = Heard(retriever)
     assert texts(ask(retriever, "q")) == ["good"]
-    assert [event.report.reason for event in heard.of(AttemptEnded)] == [f"ValueError: {reason}"]
+    assert [event.report.reason for event in heard.of(AttemptEnded)] == [f"Malformed: {reason}"]
 
 
 def test_finding_nothing_is_an_answer(ask: Ask) -> None:

@@ -245,3 +245,8 @@ def test_any_weight_is_taken_or_refused_with_one_kind_of_error(weight: Any) -> N
     except ConfigError:
         return
     assert 0 <= kept < INF
+
+
+def test_what_follows_an_address_is_not_shown() -> None:
+    endpoint = Endpoint("a", url="http://u:hush@host/v1?key=hush#hush")
+    assert repr(endpoint) == "Endpoint('a', url='http://***@host/v1?***')"

@@ -11,10 +11,11 @@ from urllib.request import urlopen
 
 import pytest
 
-from langchain_cluster import ClusteredLLM, Endpoint, Policy
+from langchain_cluster import BreakerPolicy, ClusteredLLM, ClusterError, Endpoint, Policy
 from langchain_cluster.cache import MemoryCache
 from langchain_cluster.telemetry import AuditLog, Content, setup
-from langchain_cluster.testing import SimulatedServer, faults
+from langchain_cluster.telemetry.logs import JsonFormatter, attach
+from langchain_cluster.testing import ScriptedModel, SimulatedServer, faults
 from tests.faces.faces import NAMES, Face
 from tests.telemetry import receiver
 
@@ -39,11 +40,15 @@ def face(request: pytest.FixtureRequest, runner: asyncio.Runner) -> Face:
 
 
 def told(face: Face, folder: Path, caplog: Any, content: Any = False) -> dict[str, str]:
-    """Everything a call that failed over, one that failed, and a hit have told anybody."""
+    """Everything that calls that failed over, that failed, that broke, and a hit have told anybody."""
     caplog.set_level(logging.DEBUG, logger="langchain_cluster")
+    caplog.handler.setFormatter(JsonFormatter())
     events: list[Any] = []
     with receiver.http() as received, SimulatedServer() as server:
-        server.fail(faults.Status(500, {"error": {"message": f"{KEY} {PROMPT} {REPLY}"}}), endpoint="bad")
+        echo = f"the key {KEY} was sent {PROMPT}; so far {REPLY}"
+        for status in (500, 401, 429):
+            body = {"error": {"message": echo, "code": PROMPT, "type": REPLY}}
+            server.fail(faults.Status(status, body), endpoint=f"bad-{status}")
         telemetry = setup(
             service_name="canaries",
             otlp=received.url,
@@ -61,35 +66,89 @@ def told(face: Face, folder: Path, caplog: Any, content: Any = False) -> dict[st
                 default_headers={"x-secret": HEADER},
             )
 
-        llm = ClusteredLLM(
-            [Endpoint("bad", model("bad")), Endpoint("good", model("good"), priority=1)],
-            cache=MemoryCache(),
-            telemetry=telemetry,
-            policy=Policy(timeout=20.0),
+        echoing = {
+            **{name: model(name) for name in ("bad-500", "bad-401", "bad-429")},
+            **{type(e).__name__: ScriptedModel(e) for e in (kind(echo) for kind in _RAISED)},
+        }
+        good = Endpoint("good", model("good"), priority=1)
+        options: dict[str, Any] = {
+            "telemetry": telemetry,
+            "breaker": BreakerPolicy(consecutive_failures=2),
+            "policy": Policy(timeout=20.0, attempts=2, wait=lambda _: 0.0),
+        }
+        pools = [
+            ClusteredLLM([Endpoint(name, one, url=URL), good], cache=MemoryCache(), **options)
+            for name, one in echoing.items()
+        ]
+        gone = [ClusteredLLM([Endpoint(n, echoing[n], url=URL) for n in two], **options) for two in _TOGETHER]
+        broken = ClusteredLLM(
+            [Endpoint("broken", ScriptedModel([REPLY, " and ", RuntimeError(echo)]))], **options
         )
-        llm.cluster.events.subscribe(events.append)
+        errors: list[BaseException] = []
         config = {"configurable": {"cluster": {"tenant": TENANT}}}
-        for _ in range(2):
-            assert PROMPT in face.ask(llm, f"{PROMPT} {REPLY}", config).text, "the server repeats it"
-        server.fail(faults.Status(503, {"error": {"message": f"{KEY} {PROMPT}"}}))
-        with pytest.raises(Exception) as failed:
-            face.ask(llm, f"{PROMPT} again", config)
+        for llm in (*pools, *gone, broken):
+            llm.cluster.events.subscribe(events.append)
+            attach(llm.cluster, calls=True)
+        for llm in pools:
+            for _ in range(2):
+                assert PROMPT in face.ask(llm, f"{PROMPT} {REPLY}", config).text, "the server repeats it"
+        for llm in (*gone, broken):
+            with pytest.raises(Exception) as failed:
+                face.ask(llm, f"{PROMPT} again", config)
+            errors.append(failed.value)
+        assert {type(error).__name__ for error in errors} >= {"ClusterExhausted"}
+        for error in errors:
+            logging.getLogger("langchain_cluster.app").error("it failed", exc_info=error)
         assert telemetry.outlets is not None
         page = urlopen(f"http://127.0.0.1:{telemetry.outlets.port}/metrics").read().decode()
-        shown = repr((telemetry, telemetry.tracing, telemetry.metrics, telemetry.audit, telemetry.outlets))
-        stats = repr((llm, llm.cluster, llm.cluster.stats()))
+        admin = _admin(gone[0], events)
+        shown = [telemetry, telemetry.tracing, telemetry.metrics, telemetry.audit, telemetry.outlets]
+        for llm in (*pools, *gone, broken):
+            cluster = llm.cluster
+            shown += [llm, cluster, cluster.stats(), cluster.pool.snapshot, *cluster.pool]
+            shown += [member.endpoint for member in cluster.pool]
         assert telemetry.shutdown()
-        llm.cluster.close()
+        for llm in (*pools, *gone, broken):
+            llm.cluster.close()
         return {
             "spans": str(received.traces),
             "metrics": str(received.metrics),
             "prometheus": page,
             "audit": "".join(path.read_text() for path in folder.iterdir()),
-            "logs": caplog.text,
-            "reprs": shown + stats,
-            "error": type(failed.value).__name__,
-            "kinds of events": str([type(event).__name__ for event in events]),
+            "logs": "\n".join(JsonFormatter().format(record) for record in caplog.records) + caplog.text,
+            "admin": admin,
+            "reprs": repr(shown),
+            "errors": "\n".join(map(_ours, errors)),
+            "events": repr(events),
         }
+
+
+URL = f"http://user:{KEY}@127.0.0.1:9/v1?key={KEY}"
+_TOGETHER = (("bad-500", "RuntimeError"), ("ValueError", "ConnectionError"), ("TimeoutError", "KeyError"))
+_RAISED = (RuntimeError, ValueError, ConnectionError, TimeoutError, KeyError)
+
+
+def _ours(error: BaseException) -> str:
+    """What this library says of it. A provider's own error that is let through says what it says."""
+    said = [*getattr(error, "__notes__", ()), *map(repr, getattr(error, "attempts", ()))]
+    if isinstance(error, ClusterError):
+        said += [str(error), repr(error)]
+    return "\n".join(said)
+
+
+def _admin(llm: ClusteredLLM, events: list[Any]) -> str:
+    """Every page of the admin app, and every event as its streams tell it."""
+    starlette = pytest.importorskip("starlette.testclient")
+    from langchain_cluster.admin import create_app
+
+    app = create_app(llm)
+    client = starlette.TestClient(app, base_url="http://127.0.0.1", client=("127.0.0.1", 50_000))
+    with pytest.raises(ClusterError):
+        llm.invoke(f"{PROMPT} for the page")
+    pages = ["/", "/health", "/ready", "/endpoints", "/stats", "/cache", "/config", "/metrics"]
+    told = [client.get(page).text for page in pages]
+    ledger = app.state.view.ledger
+    return "\n".join([*told, str(list(ledger.recent)), *(str(ledger.shape(event)) for event in events)])
 
 
 def test_no_secret_question_or_answer_is_told_anywhere(
@@ -97,7 +156,9 @@ def test_no_secret_question_or_answer_is_told_anywhere(
 ) -> None:
     output = told(face, tmp_path, caplog)
     assert "langchain_cluster.requests" in output["metrics"]
-    assert output["audit"].count(f'"tenant":"{TENANT}"') == 3, "whose call it was is what a trail is for"
+    assert output["audit"].count(f'"tenant":"{TENANT}"') == 2 * 8 + 4, (
+        "whose call it was is what a trail is for"
+    )
     output["audit"] = output["audit"].replace(f'"tenant":"{TENANT}"', "")
     for place, text in output.items():
         assert text or place == "logs"
