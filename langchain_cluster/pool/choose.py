@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterator, Sequence
 from itertools import chain
 from math import inf
 from random import Random
+from typing import Protocol
 
 from langchain_cluster.errors import NoEndpointAvailable
 from langchain_cluster.model.call import Request
@@ -16,6 +17,11 @@ from langchain_cluster.pool.members import Member, Snapshot
 def suited(members: Sequence[Member], request: Request, exclude: Collection[str]) -> tuple[Member, ...]:
     """Those of `members` that may serve `request` and are not excluded."""
     return tuple(m for m in members if m.endpoint.id not in exclude and lacks(m.endpoint, request) is None)
+
+
+def without(members: Sequence[Member], exclude: Collection[str]) -> Sequence[Member]:
+    """Those that are not excluded; the same sequence when nobody is."""
+    return tuple(m for m in members if m.endpoint.id not in exclude) if exclude else members
 
 
 def doubts_about(snapshot: Snapshot, request: Request, now: float) -> Doubts:
@@ -39,7 +45,18 @@ def in_zone(members: Sequence[Member], zone: str) -> Sequence[Member]:
     return tuple(m for m in members if m.endpoint.zone == zone) or members
 
 
-def groups(snapshot: Snapshot, rng: Random) -> Iterator[Sequence[Member]]:
+class Groups(Protocol):
+    """Who may be asked, in which order, and where their shares of the traffic end."""
+
+    @property
+    def ready(self) -> Sequence[Member]: ...
+    @property
+    def reserve(self) -> Sequence[Sequence[Member]]: ...
+    @property
+    def spill(self) -> tuple[float, ...]: ...
+
+
+def groups(snapshot: Groups, rng: Random) -> Iterator[Sequence[Member]]:
     """The groups to ask in turn: the level this call falls to by its share of traffic, then the others."""
     first = 0
     if snapshot.spill:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from math import ceil, exp, inf
 from threading import Lock
 from types import MappingProxyType, TracebackType
-from typing import Self
+from typing import Any, Self
 
 from langchain_cluster.guard.aimd import Aimd
 from langchain_cluster.guard.breaker import BreakerState, CircuitBreaker, Permit
@@ -225,6 +225,7 @@ class Snapshot:
         zoned: whether a call's wish for a zone is heard: many enough are there, and no level panics.
         shares: (number, part of the traffic 0-1) of each priority level that has members in service.
         panic: the levels that are used whole, because too few of their members are well.
+        views: what kinds of requests see of it, as far as they have been asked for; see `pool/views.py`.
     """
 
     members: tuple[Member, ...] = ()
@@ -244,6 +245,7 @@ class Snapshot:
     zoned: bool = False
     shares: tuple[tuple[int, float], ...] = ()
     panic: tuple[int, ...] = ()
+    views: dict[Hashable, Any] = field(default_factory=dict, compare=False, repr=False)
 
 
 Settled = Callable[[Member, Outcome, float], None]

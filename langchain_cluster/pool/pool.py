@@ -34,14 +34,15 @@ from langchain_cluster.pool.choose import (
     nobody,
     room,
     seconds_to_cool,
-    suited,
+    without,
 )
 from langchain_cluster.pool.core import Recall
 from langchain_cluster.pool.ejector import Ejector
 from langchain_cluster.pool.line import Line
-from langchain_cluster.pool.members import DECAY, LONGEST, Lease, Member
+from langchain_cluster.pool.members import DECAY, LONGEST, Lease, Member, Snapshot
 from langchain_cluster.pool.operations import Operations
 from langchain_cluster.pool.roster import build_snapshot
+from langchain_cluster.pool.views import View, view_of
 from langchain_cluster.ports import Balancer, Now, ReadsPrefixes
 
 COOL_DOWN = 1.0  # seconds, for an endpoint that throttles without saying for how long
@@ -159,22 +160,26 @@ class Pool(Operations):
         snapshot = self.snapshot
         if now >= snapshot.wake:
             snapshot = self._publish(now)
-        if snapshot.doubtful:
+        view: Snapshot | View = snapshot
+        zone = request.zone if snapshot.zoned else None
+        if snapshot.mixed or request.particular or zone is not None:
+            # Of a zone where all were asked already the wish is not heard: to be seen below.
+            view = view_of(snapshot, request, now, self._prepare, zone=None if exclude else zone)
+        if snapshot.doubtful and (request.tokens is not None or request.reserve):
             exclude = left_out(snapshot, request, exclude, now)
-        choosy = bool(exclude) or snapshot.mixed or request.particular
-        if snapshot.probes and probe:
+        if view.probes and probe:
             # Recovery must not wait for the balancer to like an endpoint that was slow to death.
-            for member in suited(snapshot.probes, request, exclude):
+            for member in without(view.probes, exclude):
                 if (lease := self._admit(member, request, now, penalty)) is not None:
                     return lease
-        for group in groups(snapshot, self._rng) if snapshot.spill or snapshot.reserve else (snapshot.ready,):
-            ready = suited(group, request, exclude) if choosy else group
-            if snapshot.zoned and request.zone is not None:
-                ready = in_zone(ready, request.zone)
+        for group in groups(view, self._rng) if view.spill or view.reserve else (view.ready,):
+            ready = without(group, exclude)
+            if zone is not None and exclude:
+                ready = in_zone(ready, zone)
             while ready:
-                if ready is snapshot.ready and (turn := snapshot.turn) is not None:
+                if ready is view.ready and (turn := view.turn) is not None:
                     member = turn()
-                elif ready is snapshot.ready and (choose := snapshot.choose) is not None:
+                elif ready is view.ready and (choose := view.choose) is not None:
                     member = choose(request, now)
                 elif len(ready) == 1:
                     member = ready[0]

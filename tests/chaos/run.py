@@ -22,6 +22,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import SystemRandom
+from types import FrameType
 from typing import Any
 
 from langchain_openai import ChatOpenAI
@@ -155,8 +156,9 @@ def chaos(
     del asking, members
     if not _eventually(lambda: _sockets() <= sockets, 5.0):
         ledger.complain(f"sockets are left: {_sockets()}, and {sockets} before")
-    if (alive := _parts()) > parts:
-        ledger.complain(f"parts of calls are left: {alive - parts}")
+    if not _eventually(lambda: not _parts() - parts, 5.0):
+        held = "; ".join(_holders(one) for one in gc.get_objects() if isinstance(one, OURS))
+        ledger.complain(f"parts of calls are left: {_parts() - parts}, held by {held}")
     return report
 
 
@@ -235,6 +237,21 @@ def _parts() -> Counter[str]:
     """What single calls are made of and is still referred to."""
     gc.collect()
     return Counter(type(one).__name__ for one in gc.get_objects() if isinstance(one, OURS))
+
+
+def _holders(one: object) -> str:
+    """Who keeps it alive, and who keeps that: kinds, and functions of frames."""
+    chain, seen = [type(one).__name__], {id(one)}
+    while len(chain) < 9:
+        others = [o for o in gc.get_referrers(one) if id(o) not in seen and type(o) is not list]
+        others = [o for o in others if not (isinstance(o, FrameType) and o.f_code.co_filename == __file__)]
+        if not others:
+            break
+        one = others[0]
+        seen |= {id(o) for o in others} | {id(others)}
+        code = getattr(one, "f_code", None) or getattr(one, "gi_code", None) or getattr(one, "cr_code", None)
+        chain.append(f"{type(one).__name__} {getattr(code, 'co_qualname', '')}".strip())
+    return " <- ".join(chain)
 
 
 def _megabytes() -> float:
