@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from functools import lru_cache
 from hashlib import sha256
 from typing import Any
@@ -20,6 +20,7 @@ from langchain_core.messages import AIMessage, BaseMessage, ChatMessage, ToolMes
 from langchain_core.retrievers import BaseRetriever
 from langchain_core.runnables import RunnableBinding
 
+from langchain_cluster.balancer.tables import remember
 from langchain_cluster.model.call import Request
 from langchain_cluster.model.endpoint import Endpoint
 from langchain_cluster.pool.match import lacks
@@ -217,8 +218,7 @@ class CacheKeys:
         known = self._identities(snapshot.members)
         if not snapshot.mixed and not request.particular:
             return known.distinct
-        suited = (m.endpoint for m in snapshot.members if lacks(m.endpoint, request) is None)
-        return tuple(dict.fromkeys(known.by_id[endpoint.id] for endpoint in suited))
+        return known.of(request)
 
     @property
     def warm(self) -> bool:
@@ -247,16 +247,29 @@ class CacheKeys:
 class _Identities:
     """The identities of a roster, and the parameters they were worked out from."""
 
-    __slots__ = ("_read", "by_id", "distinct", "members", "warm")
+    KINDS = 128  # of requests that are kept; of more the oldest are worked out again
+
+    __slots__ = ("_kinds", "_read", "by_id", "distinct", "members", "warm")
 
     def __init__(self, members: tuple[Member, ...]) -> None:
         self.members = members
         self.by_id = {m.endpoint.id: identity_of(m.endpoint) for m in members}
         self.distinct = tuple(dict.fromkeys(self.by_id.values()))
+        self._kinds: dict[Hashable, tuple[str, ...]] = {}
         models = [_unbound(m.endpoint.model) for m in members]
         self.warm = any(_is_warm(_temperature_of(model, bound)) for model, bound in models)
         read = [(model, parameters_of(model)) for model, _ in models if model is not None]
         self._read = [(model, dict(vars(model)), parameters) for model, parameters in read if parameters]
+
+    def of(self, request: Request) -> tuple[str, ...]:
+        """The distinct ones among the endpoints that may serve `request`; worked out once for its kind."""
+        kind: Hashable = request.role, request.tier, request.model, request.tags, request.needs
+        found = self._kinds.get(kind)
+        if found is None:
+            suited = (m.endpoint.id for m in self.members if lacks(m.endpoint, request) is None)
+            found = tuple(dict.fromkeys(map(self.by_id.__getitem__, suited)))
+            remember(self._kinds, kind, found, self.KINDS)
+        return found
 
     def stale(self) -> bool:
         """Whether somebody has changed a model's temperature since, or the like."""

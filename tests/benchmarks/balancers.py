@@ -43,9 +43,13 @@ REQUESTS = [
 Row = dict[str, float | None]
 
 
+def named(i: int) -> Endpoint:
+    return Endpoint(f"e{i}", tags=() if i % 2 else {"even"})
+
+
 def pool_of(n: int, balancer: str, in_flight: int) -> Pool:
     """Endpoints that answered at different times, with so many calls in flight each."""
-    pool = Pool([Endpoint(f"e{i}") for i in range(n)], balancer=balancer, clock=FakeClock(1000.5), seed=1)
+    pool = Pool([named(i) for i in range(n)], balancer=balancer, clock=FakeClock(1000.5), seed=1)
     for i, member in enumerate(pool):
         member.in_flight = in_flight
         member.peers.in_flight += in_flight
@@ -114,14 +118,17 @@ def picks(rounds: int, seconds: float, in_flight: int) -> dict[str, Row]:
     return table
 
 
-def leases(rounds: int, seconds: float, in_flight: int) -> Row:
-    """`acquire` and `settle` under the default balancer."""
-    row: Row = {}
+def leases(rounds: int, seconds: float, in_flight: int) -> dict[str, Row]:
+    """`acquire` and `settle` under the default balancer: of anybody, and of the half that has a tag."""
+    rows: dict[str, Row] = {"acquire and settle": {}, "with a tag": {}}
     for n in SIZES:
         pool = pool_of(n, "peak_ewma", in_flight)
-        names = {"acquire": pool.acquire, "answer": Outcome.ok(seconds=0.2)}
-        row[str(n)] = nanoseconds("acquire(r_).settle(answer)", names, rounds, seconds)
-    return row
+        tagged = Request(tags=frozenset({"even"}))
+        names = {"acquire": pool.acquire, "answer": Outcome.ok(seconds=0.2), "tagged": tagged}
+        for name, asked in zip(rows, ("r_", "tagged"), strict=True):
+            statement = f"acquire({asked}).settle(answer)"
+            rows[name][str(n)] = nanoseconds(statement, names, rounds, seconds)
+    return rows
 
 
 def snapshots(n: int = 1000) -> dict[str, dict[str, float]]:
@@ -155,11 +162,11 @@ def main() -> None:
     table = picks(args.rounds, args.seconds, args.in_flight)
     whole = leases(args.rounds, args.seconds, args.in_flight)
     if args.json:
-        found = {"picks_ns": table, "acquire_and_settle_ns": whole, "snapshot_of_1000_ms": snapshot}
+        found = {"picks_ns": table, "leases_ns": whole, "snapshot_of_1000_ms": snapshot}
         print(json.dumps({"in_flight": args.in_flight} | found, indent=2))
         return
     print(f"{'ns per pick':<24}" + "".join(f"{n:>9}" for n in SIZES) + f"{'in Go':>9}")
-    for name, row in [*table.items(), ("acquire and settle", whole)]:
+    for name, row in [*table.items(), *whole.items()]:
         figures = "".join(f"{row[str(n)]:>9.0f}" for n in SIZES)
         print(f"{name:<24}{figures}{row.get('go') or '':>9}")
     print(f"\n{'snapshot of 1000, ms':<24}{'roster':>9}{'one leaves':>12}")
