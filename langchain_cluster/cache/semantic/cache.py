@@ -100,7 +100,8 @@ class SemanticCache:
         self._ttl = lifetime(ttl)
         self._vectors = Vectors(embeddings)
         self._clock, self._random = clock, Random(seed)
-        self._entries = Entries(index_of(index) or Sized, self.max_entries, clock, self._judge.policy.forget)
+        self._index = index_of(index) or Sized
+        self._entries = Entries(self._index, self.max_entries, clock, self._judge.policy.forget)
         self._process = os.getpid()
         self._file = Persisted(path, self.fingerprint, clock)
         place = self._file.load(self._entries, self._judge)
@@ -310,9 +311,11 @@ class SemanticCache:
         self._file.save(self._entries, self._judge, self._shared.place)
 
     def close(self) -> None:
-        """Tell others what they do not know yet, and write the file. It can be used again."""
+        """Tell others what they do not know yet, write the file, close the index. It can be used again."""
         self._shared.close()
         self.save()
+        if callable(drop := getattr(self._index, "close", None)):
+            drop()
 
     async def aclose(self) -> None:
         """The asyncio twin of `close`."""
