@@ -44,6 +44,7 @@ from langchain_cluster.model.policy import (
 from langchain_cluster.model.stability import StabilityPolicy
 from langchain_cluster.pool import Pool
 from langchain_cluster.retriever import ClusteredRetriever
+from langchain_cluster.steps import cached
 
 __all__ = [
     "BreakerPolicy",
@@ -88,5 +89,6 @@ __all__ = [
     "ThrottlePolicy",
     "Usage",
     "Verdict",
+    "cached",
     "deadline",
 ]

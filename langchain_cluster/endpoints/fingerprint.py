@@ -109,7 +109,7 @@ def fingerprint(
     if (arguments.get("n") or 1) != 1:
         return None
     try:
-        asked = [VERSION, tenant, stop, [_message(m) for m in messages], _arguments(arguments)]
+        asked = [VERSION, tenant, stop, [message_parts(m) for m in messages], _arguments(arguments)]
         return sha256(orjson.dumps(asked, option=orjson.OPT_SORT_KEYS)).hexdigest()
     except (Uncacheable, TypeError):  # TypeError: orjson's, for what is no JSON
         return None
@@ -133,7 +133,8 @@ def _arguments(arguments: Mapping[str, Any]) -> dict[str, Any]:
     return projected
 
 
-def _message(message: BaseMessage) -> list[Any]:
+def message_parts(message: BaseMessage) -> list[Any]:
+    """What of a message determines the answer to it. Raises Uncacheable."""
     content = message.content
     projected: list[Any] = [
         message.type,

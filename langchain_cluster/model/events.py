@@ -250,6 +250,14 @@ class CacheRecovered(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class NotCached(Event):
+    """What a cached `step` gave or was asked cannot be kept, for this reason; it was handed out as it is."""
+
+    step: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class AnswerAudited(Event):
     """An answer that had been given to another question was asked for anew: whether they `agreed`.
 

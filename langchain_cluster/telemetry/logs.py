@@ -29,6 +29,7 @@ _BAD = (
     events.EndpointEjected,
     events.RetryBudgetEmpty,
     events.CacheFailed,
+    events.NotCached,
     events.DiscoveryFailed,
     events.AlertFailed,
     events.ListenerFailed,
@@ -36,6 +37,7 @@ _BAD = (
 )
 _BAD_STATES = ("open", "forced_open")
 _MOST = 500  # characters of one text
+_MOST_REASONS = 256  # told of steps that keep nothing, in all
 
 
 class Observed(Protocol):
@@ -47,7 +49,7 @@ class Observed(Protocol):
 class EventLog:
     """A listener that logs. Subscribe it, or `attach` one.
 
-    A cache that fails for every call is one line until it has recovered.
+    A cache that fails for every call is one line until it has recovered, and so is what a step cannot keep.
 
     Args:
         logger: its name.
@@ -58,6 +60,7 @@ class EventLog:
         self._logger = logging.getLogger(logger)
         self._calls = calls
         self._cache_failed = False
+        self._not_cached: set[tuple[str, str]] = set()
 
     def __call__(self, event: events.Event) -> None:
         """Log one event, if it is worth a line."""
@@ -80,6 +83,11 @@ class EventLog:
             return not known
         if isinstance(event, events.CacheRecovered):
             self._cache_failed = False
+        if isinstance(event, events.NotCached):
+            told = (event.step, event.reason)
+            if told in self._not_cached or len(self._not_cached) >= _MOST_REASONS:
+                return False
+            self._not_cached.add(told)
         return True
 
 

@@ -27,6 +27,7 @@ KNOW_LANGCHAIN = {
     "llm",
     "embeddings",
     "retriever",
+    "steps",
     "faces",
     "agents",
     "endpoints",

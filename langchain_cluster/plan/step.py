@@ -1,0 +1,143 @@
+"""The cache around any step: what is kept, or a seat to work it out in while others wait for it.
+
+The step itself runs between the two plans, in its caller's own hands: this decides only whether it has to,
+and what becomes of its value.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from langchain_cluster.guard.flights import Flight, Flights
+from langchain_cluster.guard.outage import Outage
+from langchain_cluster.model.events import CacheFailed, CacheRecovered, Event, NotCached
+from langchain_cluster.plan.effects import Lookup, Plan, Store, Wait
+from langchain_cluster.plan.lookup import LONGEST_LOOK, LONGEST_PATIENCE, LOOK
+from langchain_cluster.ports import Codec
+
+
+@dataclass(slots=True)
+class Step:
+    """One call of a step, and what its plans may see.
+
+    Args:
+        name: of the step, for events.
+        key: under which its value lies.
+        ttl: seconds a value lives; None for as long as the store keeps it.
+        until: when the time of the call is over, None for never.
+        refresh: whether to work it out though it is kept.
+        streaming: whether its value comes bit by bit, at its consumer's pace.
+    """
+
+    name: str
+    key: str
+    ttl: float | None
+    until: float | None
+    refresh: bool
+    streaming: bool
+    flights: Flights
+    codec: Codec
+    outage: Outage
+    now: Callable[[], float]
+    emit: Callable[[Event], None]
+
+    def failed(self, operation: str, error: str) -> None:
+        """The cache could not do that; the step goes on without it."""
+        now = self.now()
+        self.outage.began(now)
+        self.emit(CacheFailed(now, operation, error))
+
+    def worked(self, operation: str) -> None:
+        """Every layer of the cache did that."""
+        if self.outage.since is not None:
+            now = self.now()
+            seconds = self.outage.ended(now)
+            if seconds is not None:
+                self.emit(CacheRecovered(now, operation, seconds))
+
+    def not_kept(self, reason: str) -> None:
+        """Its value is handed out, and not kept."""
+        self.emit(NotCached(self.now(), self.name, reason))
+
+    def look_until(self) -> float:
+        """Until when to wait for the cache: never for more than a part of the time that is left."""
+        now = self.now()
+        return now + (LONGEST_LOOK if self.until is None else min(LONGEST_LOOK, (self.until - now) * LOOK))
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A value somebody worked out before, or just now; the reader's own copy."""
+
+    value: Any
+    layer: str
+
+
+@dataclass(frozen=True, slots=True)
+class Seat:
+    """It is to be worked out. With a flight others wait for it, and it must land, however that ends."""
+
+    flight: Flight | None
+
+
+def seek(step: Step) -> Plan[Kept | Seat]:
+    """What is kept, what an identical call in flight gives, or a seat."""
+    if not step.refresh:
+        kept = yield from _look_up(step)
+        if kept is not None:
+            return kept
+    while True:
+        flight, leads = step.flights.join(step.key, streaming=step.streaming)
+        if leads:
+            return Seat(flight)
+        yield from Wait(flight, _patience(flight, step))
+        if flight.raw is not None:
+            return Kept(step.codec.decode(flight.raw), "memory")
+        if not flight.abandoned:
+            return Seat(None)  # its error is its own, and what cannot be encoded cannot be shared
+
+
+def keep(step: Step, value: Any) -> Plan[bytes | None]:
+    """Keep a value; its bytes, or None when it has none. Never raises: the caller has its value."""
+    raw: bytes | None = None
+    try:
+        raw = step.codec.encode(value)
+    except Exception as error:
+        step.not_kept(str(error) or type(error).__name__)
+        return None
+    try:
+        failed = yield from Store(step.key, raw, step.look_until(), step.ttl)
+        if not failed:
+            step.worked("store")
+        for name in failed or ():
+            step.failed("store", name)
+    except Exception as error:
+        step.failed("store", type(error).__name__)
+    return raw
+
+
+def _look_up(step: Step) -> Plan[Kept | None]:
+    try:
+        found = yield from Lookup((step.key,), step.look_until())
+        for error in () if found is None else found.failed:
+            step.failed("lookup", error)
+        # The nearest layer alone says nothing of the others.
+        if found is None or (not found.failed and found.layer != "memory"):
+            step.worked("lookup")
+        if found is None or found.raw is None:
+            return None
+        return Kept(step.codec.decode(found.raw), found.layer)
+    except Exception as error:
+        step.failed("lookup", type(error).__name__)
+        return None
+
+
+def _patience(flight: Flight, step: Step) -> float | None:
+    """Until when to wait for another's work. A consumer of a stream may pause for good."""
+    now = step.now()
+    left = None if step.until is None else (step.until - now) * 0.9
+    if flight.streaming:
+        left = LONGEST_PATIENCE if left is None else min(LONGEST_PATIENCE, left)
+    return None if left is None else now + left
