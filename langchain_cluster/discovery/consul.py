@@ -13,9 +13,10 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from langchain_cluster.discovery.entry import Entry, endpoints_of, mapping_of
+from langchain_cluster.discovery.entry import Entry, mapping_of
 from langchain_cluster.discovery.known import Known
 from langchain_cluster.discovery.load import load_of
+from langchain_cluster.discovery.reading import Reading
 from langchain_cluster.errors import ConfigError, DiscoveryError
 from langchain_cluster.model.endpoint import Rejected, Roster
 from langchain_cluster.registry.consul_api import ConsulApi, Said
@@ -82,7 +83,7 @@ class ConsulDiscovery:
             raise ConfigError(f"{timeout!r} is not a number > 0 (seconds)", key="discovery.timeout")
         self._service, self._tags = service, [tags] if isinstance(tags, str) else list(tags)
         self._wait, self._passing, self._now = wait, passing, now
-        self._mapping = mapping_of(mapping)
+        self._reading = Reading(mapping_of(mapping))
         self._servers = Servers(address, key="discovery.address", port=PORT)
         where = {"dc": datacenter, "ns": namespace, "partition": partition}
         how = {"stale": "1" if stale else None, "cached": "1" if cached else None}
@@ -125,7 +126,7 @@ class ConsulDiscovery:
                 waits=left if index is not None else 0.0,
             )
             number = int(text) if str(text).isdecimal() else 0
-            found = endpoints_of(self._entries(answer, entries), self._mapping)
+            found = self._reading.read(self._entries(answer, entries))
             roster = self._known.settle(*found, began=began)
             if roster is None:
                 blocks = False

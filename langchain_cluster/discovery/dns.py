@@ -11,8 +11,9 @@ from collections.abc import Callable, Iterable, Mapping
 from threading import Event
 from typing import Any
 
-from langchain_cluster.discovery.entry import FIELDS, Entry, endpoints_of
+from langchain_cluster.discovery.entry import Entry
 from langchain_cluster.discovery.known import Known
+from langchain_cluster.discovery.reading import Reading
 from langchain_cluster.discovery.waiting import Waiting
 from langchain_cluster.errors import ConfigError, DiscoveryError
 from langchain_cluster.extras import need
@@ -82,6 +83,7 @@ class DnsDiscovery:
         self._shortest, self._longest = min_ttl, max(min_ttl, max_ttl)
         self._wait, self._now, self._pause = wait, now, pause
         self._resolver = _resolver(nameservers, timeout)
+        self._reading = Reading()
         self._known = Known()
         self._waiting = Waiting(self._name)
         self._due = 0.0  # when what is known expires
@@ -117,7 +119,7 @@ class DnsDiscovery:
             looks = False
             began = self._known.answers
             entries, ttl = self._look_up()
-            roster = self._known.settle(*endpoints_of(entries, FIELDS), began=began)
+            roster = self._known.settle(*self._reading.read(entries), began=began)
             if roster is None:
                 continue  # another fetch has looked meanwhile
             self._due = self._now() + min(self._longest, max(self._shortest, ttl))

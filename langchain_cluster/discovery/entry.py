@@ -1,14 +1,14 @@
 """From what a registry knows of a service to an `Endpoint`, or to the reason why it cannot be one.
 
-Whoever may write to the registry writes this: nothing in it is believed, and one bad entry costs
-nobody else anything. An endpoint has no model here; who makes one reads `metadata`.
+Whoever may write to the registry writes this: nothing in it is believed. An endpoint has no model here;
+who makes one reads `metadata`.
 """
 
 from __future__ import annotations
 
 import math
 import unicodedata
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
@@ -56,7 +56,7 @@ class Entry:
     meta: Mapping[str, str] = field(default_factory=dict)
     tags: tuple[str, ...] = ()
     weight: float = 1.0
-    load: Load | None = None
+    load: Load | None = field(default=None, compare=False)  # an entry is the same whatever it carries
 
 
 def mapping_of(given: Mapping[str, str] | None) -> Mapping[str, str]:
@@ -67,29 +67,6 @@ def mapping_of(given: Mapping[str, str] | None) -> Mapping[str, str]:
         if not key:
             raise ConfigError(f"{key!r} is not the name of a metadata key", key=f"mapping.{name}")
     return MappingProxyType({**FIELDS, **(given or {})})
-
-
-def endpoints_of(
-    entries: Iterable[Entry | Rejected], mapping: Mapping[str, str]
-) -> tuple[tuple[Endpoint, ...], tuple[Rejected, ...], Mapping[str, Load]]:
-    """The endpoints in the order of their ids, what was left out, and the loads; the first of an id wins."""
-    found: dict[str, Endpoint] = {}
-    rejected: list[Rejected] = []
-    loads: dict[str, Load] = {}
-    for entry in entries:
-        if isinstance(entry, Rejected):
-            rejected.append(entry)
-            continue
-        made = endpoint_of(entry, mapping)
-        if isinstance(made, Rejected):
-            rejected.append(made)
-        elif made.id in found:
-            rejected.append(Rejected(made.id, "another one has its id"))
-        else:
-            found[made.id] = made
-            if entry.load is not None:
-                loads[made.id] = entry.load
-    return tuple(found[id] for id in sorted(found)), tuple(rejected), MappingProxyType(loads)
 
 
 def endpoint_of(entry: Entry, mapping: Mapping[str, str] = FIELDS) -> Endpoint | Rejected:

@@ -12,9 +12,10 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from langchain_cluster.discovery.entry import Entry, endpoints_of, mapping_of
+from langchain_cluster.discovery.entry import Entry, mapping_of
 from langchain_cluster.discovery.etcd_value import entry_in
 from langchain_cluster.discovery.known import Known
+from langchain_cluster.discovery.reading import Reading
 from langchain_cluster.errors import ConfigError, DiscoveryError
 from langchain_cluster.model.endpoint import Rejected, Roster
 from langchain_cluster.registry.etcd_api import EtcdApi, behind, coded, decoded
@@ -69,7 +70,7 @@ class EtcdDiscovery:
                 raise ConfigError(f"{value!r} is not a number > 0 (seconds)", key=f"discovery.{name}")
         self._prefix, self._wait, self._now = prefix, wait, now
         self._range = {"key": coded(prefix), "range_end": coded(behind(prefix))}
-        self._mapping = mapping_of(mapping)
+        self._reading = Reading(mapping_of(mapping))
         self._servers = Servers(endpoints, key="discovery.endpoints", port=PORT)
         self._api = EtcdApi(
             self._name,
@@ -112,7 +113,7 @@ class EtcdDiscovery:
             began = self._known.answers
             answer = yield from self._api.call("/v3/kv/range", self._range)
             revision = self._revision_of(answer)
-            roster = self._known.settle(*endpoints_of(self._entries(answer), self._mapping), began=began)
+            roster = self._known.settle(*self._reading.read(self._entries(answer)), began=began)
             if roster is None:
                 watches = False
                 continue

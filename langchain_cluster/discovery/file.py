@@ -16,9 +16,10 @@ from typing import Any
 import orjson
 
 from langchain_cluster.discovery.changes import Changes
-from langchain_cluster.discovery.entry import Entry, endpoints_of, mapping_of
+from langchain_cluster.discovery.entry import Entry, mapping_of
 from langchain_cluster.discovery.etcd_value import entry_in
 from langchain_cluster.discovery.known import Known
+from langchain_cluster.discovery.reading import Reading
 from langchain_cluster.discovery.waiting import Waiting
 from langchain_cluster.errors import ConfigError, DiscoveryError
 from langchain_cluster.languages import LANGUAGES, parse, text_of
@@ -68,7 +69,7 @@ class FileDiscovery:
                 raise ConfigError(f"{value!r} is not a number > 0 (seconds)", key=f"discovery.{name}")
         self._name = f"FileDiscovery({self._path.name!r})"
         self._poll, self._wait, self._told, self._now = poll, wait, told, now
-        self._mapping = mapping_of(mapping)
+        self._reading = Reading(mapping_of(mapping))
         self._known = Known()
         self._waiting = Waiting(self._name)
         self._raw: bytes | None = None  # what `_known` was made of
@@ -109,7 +110,7 @@ class FileDiscovery:
             known = self._known.roster
             if known is not None and raw == self._raw:
                 return known
-            roster = self._known.settle(*endpoints_of(self._entries(raw), self._mapping), began=began)
+            roster = self._known.settle(*self._reading.read(self._entries(raw)), began=began)
             if roster is not None:
                 self._raw = raw
                 return roster

@@ -20,8 +20,8 @@ from typing import Any
 import orjson
 
 from langchain_cluster.discovery.describe import entry_of
-from langchain_cluster.discovery.entry import endpoints_of, mapping_of
 from langchain_cluster.discovery.etcd_value import entry_in, value_of
+from langchain_cluster.discovery.reading import Reading
 from langchain_cluster.errors import ConfigError, DiscoveryError
 from langchain_cluster.model.endpoint import Endpoint
 
@@ -78,7 +78,7 @@ class KeptRosters:
             return None
         try:
             entries = [entry_in(id, orjson.dumps(told)) for id, told in kept["endpoints"].items()]
-            endpoints, _, _ = endpoints_of(entries, mapping_of(None))
+            endpoints, _, _ = Reading().read(entries)
             return endpoints, max(0.0, self._now() - float(kept["at"]))
         except (KeyError, TypeError, ValueError, AttributeError):
             raise self._broken("it has another shape") from None

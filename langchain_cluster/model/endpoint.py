@@ -231,6 +231,8 @@ class Endpoint:
         return self.url == other.url and self.model is other.model
 
     def __eq__(self, other: object) -> bool:
+        if self is other:  # most of a roster, whenever it changes
+            return True
         if not isinstance(other, Endpoint):
             return NotImplemented
         return self.model is other.model and all(
