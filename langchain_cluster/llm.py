@@ -26,6 +26,7 @@ from langchain_cluster.endpoints.answer import Ending, as_message, as_result
 from langchain_cluster.endpoints.caller import Question
 from langchain_cluster.endpoints.profile import common_profile
 from langchain_cluster.endpoints.request import arguments_of, request_of
+from langchain_cluster.endpoints.run import StreamRun
 from langchain_cluster.endpoints.settings import SCOPE, Scope, settings_of
 from langchain_cluster.endpoints.structured import ClusteredBinding, bound_tools, structured
 from langchain_cluster.errors import ConfigError
@@ -182,7 +183,7 @@ class ClusteredLLM(BaseChatModel):
     ) -> Iterator[AIMessageChunk]:
         """An answer in chunks. See `BaseChatModel.stream`."""
         config = ensure_config(config)
-        scope = Scope(settings_of(config))
+        scope = Scope(settings_of(config), StreamRun(config, self.callbacks))
         try:
             yield from super().stream(input, config, stop=stop, **{SCOPE: scope, **kwargs})
         finally:
@@ -198,7 +199,7 @@ class ClusteredLLM(BaseChatModel):
     ) -> AsyncIterator[AIMessageChunk]:
         """An answer in chunks, awaited. See `BaseChatModel.astream`."""
         config = ensure_config(config)
-        scope = Scope(settings_of(config))
+        scope = Scope(settings_of(config), StreamRun(config, self.callbacks))
         chunks: Any = super().astream(input, config, stop=stop, **{SCOPE: scope, **kwargs})
         try:
             async with aclosing(chunks):
@@ -230,7 +231,7 @@ class ClusteredLLM(BaseChatModel):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> ChatResult:
-        request, policy = self._request(messages, stop, kwargs, self._scope(kwargs))
+        request, policy = self._request(messages, stop, kwargs, self._scope(kwargs), run_manager)
         return as_result(self.cluster.complete(request, policy))
 
     async def _agenerate(
@@ -240,7 +241,7 @@ class ClusteredLLM(BaseChatModel):
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> ChatResult:
-        request, policy = self._request(messages, stop, kwargs, self._scope(kwargs))
+        request, policy = self._request(messages, stop, kwargs, self._scope(kwargs), run_manager)
         return as_result(await self.cluster.acomplete(request, policy))
 
     def _stream(
@@ -251,7 +252,7 @@ class ClusteredLLM(BaseChatModel):
         **kwargs: Any,
     ) -> Iterator[ChatGenerationChunk]:
         scope = self._scope(kwargs)
-        request, policy = self._request(messages, stop, kwargs, scope)
+        request, policy = self._request(messages, stop, kwargs, scope, run_manager)
         items = self.cluster.relay(request, policy)
         scope.streams.append(items)
         ending = Ending()
@@ -269,7 +270,7 @@ class ClusteredLLM(BaseChatModel):
         **kwargs: Any,
     ) -> AsyncIterator[ChatGenerationChunk]:
         scope = self._scope(kwargs)
-        request, policy = self._request(messages, stop, kwargs, scope)
+        request, policy = self._request(messages, stop, kwargs, scope, run_manager)
         items: AsyncGenerator[Any, None] = self.cluster.arelay(request, policy)
         scope.streams.append(items)
         ending = Ending()
@@ -293,7 +294,12 @@ class ClusteredLLM(BaseChatModel):
         return scope if scope is not None else Scope(settings_of(ensure_config(None)))
 
     def _request(
-        self, messages: list[BaseMessage], stop: list[str] | None, kwargs: dict[str, Any], scope: Scope
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None,
+        kwargs: dict[str, Any],
+        scope: Scope,
+        run: Any = None,
     ) -> tuple[Request, Policy]:
         settings = scope.settings
         agent = self.agent or settings.agent
@@ -301,7 +307,9 @@ class ClusteredLLM(BaseChatModel):
         own = {"temperature": self.temperature, "max_tokens": self.max_tokens}
         arguments = arguments_of(kwargs, {name: value for name, value in own.items() if value is not None})
         request = request_of(
-            Question(messages, stop if stop is not None else self.stop_sequences, arguments),
+            Question(
+                messages, stop if stop is not None else self.stop_sequences, arguments, run or scope.run
+            ),
             settings,
             agent,
             policy,

@@ -31,11 +31,16 @@ from langchain_cluster.model.plain import LONGEST, kind_of
 
 @dataclass(slots=True)
 class Question:
-    """What a chat model is asked: the payload of a `Request`."""
+    """What a chat model is asked: the payload of a `Request`.
+
+    Args:
+        run: the LangChain run it belongs to, with its `run_id` and `handlers`; None when nobody watches.
+    """
 
     messages: list[BaseMessage]
     stop: list[str] | None = None
     arguments: dict[str, Any] = field(default_factory=dict)
+    run: Any = field(default=None, repr=False, compare=False)
 
 
 class ModelCaller:

@@ -124,12 +124,16 @@ def _tags(value: Any) -> frozenset[str]:
 
 
 class Scope:
-    """One call's settings, and the streams it has opened: an abandoned one is closed with the call."""
+    """One call's settings, and the streams it has opened: an abandoned one is closed with the call.
 
-    __slots__ = ("settings", "streams")
+    Args:
+        run: of a stream, as `_stream` is not told.
+    """
 
-    def __init__(self, settings: CallSettings) -> None:
-        self.settings = settings
+    __slots__ = ("run", "settings", "streams")
+
+    def __init__(self, settings: CallSettings, run: Any = None) -> None:
+        self.settings, self.run = settings, run
         self.streams: list[Any] = []
 
     def close(self) -> None:

@@ -31,6 +31,7 @@ from langchain_cluster.model.events import (
     Event,
 )
 from langchain_cluster.telemetry import names
+from langchain_cluster.telemetry.above import context_of
 from langchain_cluster.telemetry.attempt_span import AttemptSpan
 from langchain_cluster.telemetry.call_span import CallSpan
 from langchain_cluster.telemetry.carry import Carried
@@ -179,7 +180,7 @@ class OtelTracing:
         return self.traced or (self.metrics is not None and self.metrics.listening)
 
     def call(self, request: Request, *, balancer: str, streaming: bool) -> CallSpan | None:
-        """A logical call, under whatever span is current."""
+        """A logical call, under the span of its LangChain run, or whatever span is current."""
         metrics = self.metrics
         if metrics is not None and not metrics.listening:
             metrics = None
@@ -196,7 +197,8 @@ class OtelTracing:
             attributes[names.AGENT] = request.agent
         if request.tenant is not None:
             attributes[names.TENANT] = sha256(request.tenant.encode()).hexdigest()[:12]
-        span = self._tracer.start_span(_CALLS[request.role], attributes=attributes)
+        above = context_of(request.payload)
+        span = self._tracer.start_span(_CALLS[request.role], context=above, attributes=attributes)
         call = self._calls[id(request)] = CallSpan(span, request, self, metrics)
         return call
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from opentelemetry.sdk.trace import TracerProvider
 
-from langchain_cluster import BreakerPolicy, Cluster, ClusteredLLM, Endpoint, Outcome, Request
+from langchain_cluster import BreakerPolicy, Cluster, ClusteredLLM, ConfigError, Endpoint, Outcome, Request
 from langchain_cluster.model import events
 from langchain_cluster.model.call import Answer, AttemptReport, Verdict
 from langchain_cluster.telemetry.logs import EventLog, JsonFormatter, attach, described
@@ -136,12 +136,19 @@ def test_json_has_the_fields_and_the_trace() -> None:
     assert "trace_id" not in formatted("hello")
 
 
-def test_json_has_an_exception_without_its_secrets() -> None:
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (ValueError("the prompt was: tell me of foxes"), "ValueError"),
+        (ConnectionError("connection refused"), "ConnectionError: connection refused"),
+        (ConfigError("https://user:hunter2@host/ is none"), "ConfigError: https://***@host/ is none"),
+    ],
+)
+def test_json_has_an_exception_without_what_it_quotes(error: Exception, told: str) -> None:
     try:
-        raise ValueError("at https://user:hunter2@host/")
-    except ValueError:
-        told = formatted("failed", exc=sys.exc_info())
-    assert told["error"] == "ValueError: at https://***@host/"
+        raise error
+    except Exception:
+        assert formatted("failed", exc=sys.exc_info())["error"] == told
 
 
 @pytest.mark.parametrize(
