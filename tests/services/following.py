@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
+from random import Random
 from threading import Event, Thread
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
-from langchain_cluster import ClusteredLLM, Roster
+from langchain_cluster import ClusteredLLM, Endpoint, Roster
+from langchain_cluster.model.events import EndpointJoined, EndpointLeft, EndpointUpdated
 from langchain_cluster.ports import Discovery
 from langchain_cluster.testing import ScriptedModel
 
@@ -41,16 +43,62 @@ class WithModels:
         return replace(roster, endpoints=tuple(found))
 
 
+class Registrar(Protocol):
+    """Tells a registry who is there."""
+
+    def register(self, endpoint: Endpoint) -> None: ...
+    def deregister(self, id: str) -> None: ...
+
+
+def churn(registrar: Registrar, source: Discovery, *, ids: int = 200, steps: int = 400) -> None:
+    """Endpoints come, change and go at random; what the pool tells leads, in its order, to the final set.
+
+    Each has the number of its last step as its weight, so that what is told too late shows.
+    """
+    rng = Random(5)
+    first = Endpoint("g0", url="http://10.0.0.1:80")
+    registrar.register(first)
+    there: dict[str, float] = {"g0": 1.0}
+    with Following(source, callers=4) as following:
+        for step in range(2, steps + 2):
+            id = f"g{rng.randrange(1, ids)}"
+            if id in there and rng.random() < 0.5:
+                registrar.deregister(id)
+                del there[id]
+            else:
+                registrar.register(Endpoint(id, url="http://10.0.0.1:80", weight=float(step)))
+                there[id] = float(step)
+        following.soon(there)
+        assert told_in_order(following.events) == there
+    for id in there:
+        registrar.deregister(id)
+
+
+def told_in_order(events: Iterable[Any]) -> dict[str, float]:
+    """The set that events about endpoints lead to: nobody joins twice, or leaves, or changes, while away."""
+    weights: dict[str, float] = {}
+    latest: dict[str, float] = {}
+    for event in events:
+        if isinstance(event, EndpointLeft):
+            assert weights.pop(event.endpoint.id) == event.endpoint.weight
+        elif isinstance(event, EndpointJoined | EndpointUpdated):
+            id, weight = event.endpoint.id, event.endpoint.weight
+            assert (id in weights) is isinstance(event, EndpointUpdated)
+            assert weight > latest.get(id, 0.0), "it was told of the past"
+            weights[id] = latest[id] = weight
+    return weights
+
+
 class Following:
     """The cluster, and its callers: no call may fail, whatever happens to the registry."""
 
-    def __init__(self, source: Discovery) -> None:
+    def __init__(self, source: Discovery, callers: int = 1) -> None:
         self.llm = ClusteredLLM(discovery=WithModels(source), balancer="round_robin")
         self.events: list[Any] = []
         self.failures: list[Exception] = []
         self.calls = 0
         self._stop = Event()
-        self._caller = Thread(target=self._call, daemon=True)
+        self._callers = [Thread(target=self._call, daemon=True) for _ in range(callers)]
 
     def _call(self) -> None:
         while not self._stop.is_set():
@@ -90,12 +138,14 @@ class Following:
     def __enter__(self) -> Self:
         self.llm.cluster.events.subscribe(self.events.append)
         assert self.llm.cluster.wait_ready(20.0)
-        self._caller.start()
+        for caller in self._callers:
+            caller.start()
         return self
 
     def __exit__(self, *details: object) -> None:
         self._stop.set()
-        self._caller.join()
+        for caller in self._callers:
+            caller.join()
         began = time.monotonic()
         self.llm.cluster.close()
         assert time.monotonic() - began < 5.0, "closing waited for the registry"

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import tempfile
 import time
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any, Self
@@ -155,15 +156,29 @@ class Consul(Server):
 
 
 class Etcd(Server):
-    """An etcd server by itself."""
+    """An etcd server. `peers`: name -> url of those it is one cluster with, itself among them.
 
-    def __init__(self, folder: Folder, name: str) -> None:
-        url, peer = (f"http://127.0.0.1:{free_port()}" for _ in range(2))
-        command = [program("etcd"), f"--name={name}", f"--data-dir={folder.path / name}", "--log-level=error"]
-        command += [f"--listen-client-urls={url}", f"--advertise-client-urls={url}"]
-        command += [f"--listen-peer-urls={peer}", f"--initial-advertise-peer-urls={peer}"]
-        command += [f"--initial-cluster={name}={peer}"]
-        super().__init__(command, url, "/health")
+    secure: an https url at which it listens too, with what `options` say of certificates.
+    """
+
+    def __init__(
+        self,
+        folder: Folder,
+        name: str,
+        *,
+        peers: Mapping[str, str] | None = None,
+        secure: str | None = None,
+        options: Sequence[str] = (),
+    ) -> None:
+        url = f"http://127.0.0.1:{free_port()}"
+        clients = url if secure is None else f"{url},{secure}"
+        peers = {name: f"http://127.0.0.1:{free_port()}"} if peers is None else peers
+        self.data = folder.path / name
+        command = [program("etcd"), f"--name={name}", f"--data-dir={self.data}", "--log-level=error"]
+        command += [f"--listen-client-urls={clients}", f"--advertise-client-urls={url}"]
+        command += [f"--listen-peer-urls={peers[name]}", f"--initial-advertise-peer-urls={peers[name]}"]
+        command += ["--initial-cluster=" + ",".join(f"{each}={peer}" for each, peer in peers.items())]
+        super().__init__([*command, *options], url, "/health")
         folder.servers.append(self)
 
     def call(self, path: str, value: Any, token: str | None = None) -> Any:
