@@ -97,7 +97,7 @@ def seconds_until_room(tries: Tries, now: float) -> float:
     if not taken and soonest < inf:
         return soonest - now
     places = sum(member.limit for member in pool.snapshot.ready if member.limit < inf)
-    return (pool.line.waiting + 1) * (pool.typical or UNKNOWN) / max(1.0, places)
+    return (pool.line.waiting + 1) * (pool.typical_for(tries.request.role) or UNKNOWN) / max(1.0, places)
 
 
 def throttled(throttle: Throttle, ask: Ask) -> Ask:

@@ -196,7 +196,7 @@ class Tries:
             and outcome.status is None
             and deadline is not None
             and self.cx.now() >= deadline
-            and outcome.seconds < self.cx.pool.typical
+            and outcome.seconds < self.cx.pool.typical_for(self.request.role)
         ):
             return Outcome.abandoned(seconds=outcome.seconds)
         return outcome

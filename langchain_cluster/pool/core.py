@@ -17,6 +17,7 @@ from langchain_cluster.guard.breaker import BreakerState, CircuitBreaker
 from langchain_cluster.guard.limits import RateLimits
 from langchain_cluster.guard.throttle import Throttle
 from langchain_cluster.model.call import Attempt, Request
+from langchain_cluster.model.endpoint import Role
 from langchain_cluster.model.events import (
     BreakerChanged,
     CallsMigrated,
@@ -57,7 +58,7 @@ class Core:
     queue: QueuePolicy | None
     line: Line
     snapshot: Snapshot
-    typical: float  # seconds an answer takes, on average and lately
+    typical: dict[frozenset[Role], float]  # seconds an answer takes lately, by its endpoint's roles
     _clock: Now
     _rng: Random
     _emit: Callable[[Event], None]
@@ -189,7 +190,7 @@ class Core:
         def may_move(attempt: Attempt, started: float) -> bool:
             # What it has waited for already may be as long again elsewhere: better late than never.
             deadline, age = attempt.limits.deadline, now - started
-            in_time = deadline is None or deadline - now > age + self.typical
+            in_time = deadline is None or deadline - now > age + self.typical_for(attempt.request.role)
             moves = left[0] != 0 and in_time and self.anybody(attempt.request, exclude=(id,), now=now)
             if moves and left[0] is not None:
                 left[0] -= 1
@@ -199,6 +200,13 @@ class Core:
         if calls:
             self._emit(CallsMigrated(now, id, calls, reason))
         return calls
+
+    def typical_for(self, role: Role) -> float:
+        """Seconds an answer takes, on average and lately, of endpoints with this role; 0 if none is known.
+
+        An embedding takes a hundredth of what a model takes that thinks: each has its own average.
+        """
+        return next((seconds for roles, seconds in self.typical.items() if role in roles), 0.0)
 
     def anybody(self, request: Request, *, exclude: Collection[str] = (), now: float) -> bool:
         """Whether somebody may be asked, tried before or not."""

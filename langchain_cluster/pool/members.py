@@ -225,6 +225,8 @@ class Snapshot:
         zoned: whether a call's wish for a zone is heard: many enough are there, and no level panics.
         shares: (number, part of the traffic 0-1) of each priority level that has members in service.
         panic: the levels that are used whole, because too few of their members are well.
+        able: all that may be asked without reserve, busy ones as well, of every level.
+        promoted: standby levels that count as the first.
         views: what kinds of requests see of it, as far as they have been asked for; see `pool/views.py`.
     """
 
@@ -245,6 +247,8 @@ class Snapshot:
     zoned: bool = False
     shares: tuple[tuple[int, float], ...] = ()
     panic: tuple[int, ...] = ()
+    able: tuple[Member, ...] = ()
+    promoted: frozenset[int] = frozenset()
     views: dict[Hashable, Any] = field(default_factory=dict, compare=False, repr=False)
 
 

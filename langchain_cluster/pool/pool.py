@@ -107,7 +107,7 @@ class Pool(Operations):
         self._emit = emit or (lambda event: None)
         self._recall = recall
         self._ejector = None if outlier is None else Ejector(outlier, Random(self._rng.random()), self._eject)
-        self.typical = 0.0
+        self.typical = {}
         self._concurrency = concurrency
         self.rates = RateLimits(quotas)
         self.throttle = None if throttle is None else Throttle(throttle, Random(self._rng.random()))
@@ -142,7 +142,7 @@ class Pool(Operations):
             probe: whether this call may be the one that tries an endpoint whose circuit is open; if
                 not, it still is when nobody else will do.
             penalty: seconds a failure costs at least in the latency average; ten times what answers
-                take in this pool, and a second, if None.
+                take in this pool, for endpoints of its roles, and a second, if None.
 
         Raises:
             NoEndpointAvailable: nobody may be asked; its `retry_after` is the soonest anybody may.
@@ -151,10 +151,6 @@ class Pool(Operations):
             now = self._clock.now()
         if isinstance(exclude, str):
             exclude = (exclude,)  # one id, not its letters
-        if penalty is None:
-            penalty = PENALTY_FACTOR * self.typical
-            if penalty < PENALTY:
-                penalty = PENALTY
         if self._shifts:
             request = self._shifted(request)
         snapshot = self.snapshot
@@ -193,9 +189,14 @@ class Pool(Operations):
             return self.acquire(request, exclude=exclude, penalty=penalty, now=now)
         raise nobody(self.snapshot, request, exclude, now)
 
-    def _admit(self, member: Member, request: Request, now: float, penalty: float) -> Lease | None:
-        if self._ejector is not None and self._ejector.hangs(member, self.typical, self.snapshot, now):
+    def _admit(self, member: Member, request: Request, now: float, penalty: float | None) -> Lease | None:
+        typical = self.typical.get(member.endpoint.roles, 0.0)
+        if self._ejector is not None and self._ejector.hangs(member, typical, self.snapshot, now):
             return None
+        if penalty is None:
+            penalty = PENALTY_FACTOR * typical
+            if penalty < PENALTY:
+                penalty = PENALTY
         permit = member.breaker.try_acquire(now)
         if permit is None:
             return None
@@ -218,7 +219,9 @@ class Pool(Operations):
     def _settled(self, member: Member, outcome: Outcome, now: float) -> None:
         if outcome.verdict is Verdict.OK:
             if 0.0 <= outcome.seconds <= LONGEST:
-                self.typical += (outcome.seconds - self.typical) * 0.05
+                roles = member.endpoint.roles
+                typical = self.typical.get(roles, 0.0)
+                self.typical[roles] = typical + (outcome.seconds - typical) * 0.05
         elif outcome.verdict is Verdict.THROTTLED:
             self._throttled(member, outcome, now)
         if self._ejector is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass
 from itertools import accumulate
 from math import inf
 from types import MappingProxyType
@@ -78,30 +79,26 @@ def build_snapshot(
             free_at = member.free_at(now)
             if free_at > now:
                 wake = min(wake, free_at)
-    levels, parts, panic, sparse = _levels(members, ready, now, level := level_with(members, promoted))
+    told = levels_of(members, ready, promoted, now)
     narrowest = min((m.endpoint.window or inf for m in members), default=inf)
-    groups = [level for level, _ in levels]
-    numbers = sorted({level(member) for member in ready})
-    groups += [busy for number in numbers if (busy := _of(ready, number, level, busy=True))]
-    first, *reserve = _as_before(groups, before) if groups else ((),)
+    first, *reserve = _as_before(list(told.groups), before) if told.groups else ((),)
     for group in (first, *reserve):
         if not all(member.peers.members is group for member in group):
             Peers(group)
-    spill = _spill([share for _, share in levels])
     turn = choose = None
     if prepare is not None:
         if before is not None and first is before.ready:
             turn, choose = before.turn, before.choose
         elif len(first) > 1:
             turn, choose = prepare(first)
-        for group in reserve[: len(spill) - 1] if spill else ():
+        for group in reserve[: len(told.spill) - 1] if told.spill else ():
             prepare(group)  # so that it is kept; asked for only now and then
     return Snapshot(
         members=tuple(members),
         by_id=MappingProxyType({m.endpoint.id: m for m in members}),
         ready=first,
         reserve=tuple(reserve),
-        spill=spill,
+        spill=told.spill,
         turn=turn,
         choose=choose,
         probes=tuple(probes),
@@ -111,9 +108,11 @@ def build_snapshot(
         narrowest=narrowest,
         doubtful=narrowest < inf or any(m.endpoint.hints.denied for m in members),
         metered=any(m.rates is not None and m.rates.tokens for m in members),
-        zoned=len(members) >= ZONED and not sparse,
-        shares=parts,
-        panic=panic,
+        zoned=len(members) >= ZONED and not told.sparse,
+        shares=told.shares,
+        panic=told.panic,
+        able=tuple(ready),
+        promoted=frozenset(promoted),
     )
 
 
@@ -132,14 +131,28 @@ def _of(members: Sequence[Member], number: int, level: Level, *, busy: bool) -> 
     return tuple(m for m in members if level(m) == number and (m.status is EndpointStatus.BUSY) is busy)
 
 
-def _levels(
-    members: Sequence[Member], ready: Sequence[Member], now: float, level: Level
-) -> tuple[list[tuple[tuple[Member, ...], float]], tuple[tuple[int, float], ...], tuple[int, ...], bool]:
-    """(who of the level may be asked, its share of the traffic) per level that has anybody.
+@dataclass(frozen=True, slots=True)
+class Levels:
+    """How priority levels share the traffic.
 
-    And each level's number with its share; those where endpoints are asked that would not be, because
-    too few are well; and whether too few are well anywhere.
+    Args:
+        groups: who may be asked of each level that has anybody, then busy ones, level by level.
+        spill, shares, panic: as in `Snapshot`.
+        sparse: whether too few are well anywhere.
     """
+
+    groups: tuple[tuple[Member, ...], ...]
+    spill: tuple[float, ...]
+    shares: tuple[tuple[int, float], ...]
+    panic: tuple[int, ...]
+    sparse: bool
+
+
+def levels_of(
+    members: Sequence[Member], ready: Sequence[Member], promoted: Collection[int], now: float
+) -> Levels:
+    """How `members` share the traffic, of whom `ready` may be asked without reserve."""
+    level = level_with(members, promoted)
     counted = [m for m in members if m.in_service]
     numbers = sorted({level(m) for m in counted})
     idle = {number: _of(ready, number, level, busy=False) for number in numbers}
@@ -163,7 +176,11 @@ def _levels(
             group = whole
         if group:
             levels.append((group, part))
-    return levels, tuple(zip(numbers, parts, strict=True)), tuple(panic), sparse
+    told = tuple(zip(numbers, parts, strict=True))
+    groups = [group for group, _ in levels]
+    numbers = sorted({level(member) for member in ready})
+    groups += [busy for number in numbers if (busy := _of(ready, number, level, busy=True))]
+    return Levels(tuple(groups), _spill([part for _, part in levels]), told, tuple(panic), sparse)
 
 
 def _spill(parts: Sequence[float]) -> tuple[float, ...]:

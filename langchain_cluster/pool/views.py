@@ -6,13 +6,13 @@ through a thousand endpoints for each of them takes longer than all else about a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable
 
 from langchain_cluster.balancer.tables import remember
 from langchain_cluster.model.call import Request
 from langchain_cluster.pool.choose import in_zone, left_out, suited
 from langchain_cluster.pool.members import Member, Snapshot
-from langchain_cluster.pool.roster import Prepare
+from langchain_cluster.pool.roster import Prepare, levels_of
 
 MOST = 128  # kinds kept; of more the oldest are worked out again
 
@@ -20,24 +20,30 @@ MOST = 128  # kinds kept; of more the oldest are worked out again
 class View:
     """A snapshot narrowed to one kind of request; what it has in common with `Snapshot` is called the same.
 
-    A group that loses nobody is the same tuple, and what the balancer has prepared for it holds.
+    Levels share the kind's traffic by how many of those that may serve it are well: that the pool's other
+    tiers and roles are is of no use to it. A group that is the snapshot's own is the same tuple, and what
+    the balancer has prepared for it holds.
     """
 
     __slots__ = ("_new", "choose", "probes", "ready", "reserve", "spill", "turn")
 
     def __init__(self, snapshot: Snapshot, request: Request, zone: str | None, now: float) -> None:
         out = () if _lengthy(request) else left_out(snapshot, request, (), now)
-
-        def narrowed(group: tuple[Member, ...]) -> tuple[Member, ...]:
-            left = suited(group, request, out)
-            if zone is not None:
-                left = tuple(in_zone(left, zone))
-            return group if len(left) == len(group) else left
-
-        self.ready = narrowed(snapshot.ready)
-        self.reserve = tuple(narrowed(group) for group in snapshot.reserve)
-        self.probes: Sequence[Member] = suited(snapshot.probes, request, out)
+        members = suited(snapshot.members, request, out)
+        chosen = frozenset(members)
+        self.probes = tuple(m for m in snapshot.probes if m in chosen)
+        groups: tuple[tuple[Member, ...], ...] = (snapshot.ready, *snapshot.reserve)
         self.spill = snapshot.spill
+        if len(members) < len(snapshot.members):
+            able = [m for m in snapshot.able if m in chosen]
+            told = levels_of(members, able, snapshot.promoted, now)
+            groups, self.spill = told.groups or ((),), told.spill
+            zone = None if told.sparse else zone
+        if zone is not None:
+            groups = tuple(tuple(in_zone(group, zone)) for group in groups)
+        known = {group: group for group in (snapshot.ready, *snapshot.reserve)}
+        self.ready, *reserve = (known.get(group, group) for group in groups)
+        self.reserve = tuple(reserve)
         whole = self.ready is snapshot.ready
         self.turn: Callable[[], Member] | None = snapshot.turn if whole else None
         self.choose: Callable[[Request, float], Member] | None = snapshot.choose if whole else None

@@ -10,6 +10,7 @@ import pytest
 from langchain_openai import ChatOpenAI
 
 from langchain_cluster import ClusteredLLM, Endpoint, Policy
+from langchain_cluster.model.endpoint import Role
 from langchain_cluster.model.events import AttemptEnded, CallsMigrated
 from langchain_cluster.testing import SimulatedServer, faults
 from tests.faces.faces import Face, Heard, at_rest, cluster_of, pair, text_of
@@ -93,7 +94,7 @@ def test_a_call_without_time_for_another_attempt_stays(
 ) -> None:
     server.behave("bad", latency=0.5)
     llm = pair(openai("bad"), openai("good"), policy=Policy(timeout=20.0))
-    llm.cluster.pool.typical = 60.0  # answers take longer than this call has left
+    llm.cluster.pool.typical = {frozenset({Role.LLM}): 60.0}  # answers take longer than this call has left
     thread = when_asked(server, "bad", lambda: llm.cluster.pool.drain("bad", migrate=True))
     assert text_of(plain_face.ask(llm, "hello")) == "bad says: hello"
     thread.join()

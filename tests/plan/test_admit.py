@@ -7,7 +7,7 @@ import pytest
 from langchain_cluster import QueuePolicy, Quota, ThrottlePolicy
 from langchain_cluster.errors import ClusterExhausted, DeadlineExceeded, NoEndpointAvailable, Overloaded
 from langchain_cluster.model.call import Outcome, Request, Usage
-from langchain_cluster.model.endpoint import Capacity, Endpoint
+from langchain_cluster.model.endpoint import Capacity, Endpoint, Role
 from langchain_cluster.model.events import CallDequeued, CallQueued, CallShed
 from langchain_cluster.plan.effects import Call, Wait
 from tests.plan.stepping import Stepped, World
@@ -60,7 +60,7 @@ def test_who_comes_later_does_not_get_the_place_of_who_waits() -> None:
 
 def test_a_full_line_refuses_at_once_and_says_when_to_come_again() -> None:
     world = full(size=2)
-    world.pool.typical = 3.0
+    world.pool.typical = {frozenset({Role.LLM}): 3.0}
     calls = [world.ask() for _ in range(3)]
     error = shed(world)
     assert error.retry_after == 9.0  # two wait, and it would be the third, at 3 s each

@@ -23,6 +23,7 @@ from langchain_cluster.model.events import EndpointEjected
 from langchain_cluster.pool.levels import panics, shares
 from langchain_cluster.pool.slow_start import factor
 from langchain_cluster.testing import ClosedLoop, Failing, FakeClock, Fixed, Poisson, simulate
+from tests.pool.watched import Watched
 
 TEN = [Endpoint(f"e{n}") for n in range(10)]
 
@@ -283,3 +284,19 @@ def test_a_group_whose_weights_changed_is_another_tuple() -> None:
     before = pool.snapshot.ready
     pool.replace([Endpoint("a0", weight=3.0), *[m.endpoint for m in pool if m.endpoint.id != "a0"]])
     assert pool.snapshot.ready is not before
+
+
+def test_an_answer_that_takes_long_is_not_hanging_because_embeddings_are_quick() -> None:
+    watched = Watched(
+        Endpoint("llm"), Endpoint("other"), Endpoint("emb", roles={"embedding"}), outlier=OutlierPolicy()
+    )
+    for _ in range(200):
+        watched.lease_on("llm").settle(Outcome.ok(seconds=4.0))
+        for _ in range(20):
+            watched.lease_on("emb", role="embedding").settle(Outcome.ok(seconds=0.01))
+    calls = [watched.lease_on("llm") for _ in range(20)]
+    watched.clock.advance(15.0)
+    watched.asked()
+    assert "EndpointEjected" not in watched.told()
+    for call in calls:
+        call.settle(Outcome.ok(seconds=15.0))

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from langchain_cluster.errors import NoEndpointAvailable
 from langchain_cluster.guard.breaker import BreakerState
 from langchain_cluster.model.call import Outcome, Request, Usage, Verdict
-from langchain_cluster.model.endpoint import Capacity, Endpoint
+from langchain_cluster.model.endpoint import Capacity, Endpoint, Role
 from langchain_cluster.model.policy import BreakerPolicy
 from langchain_cluster.pool.members import BLOCKS, DECAY, LONG_ANSWER, LONGEST
 from langchain_cluster.pool.pool import PENALTY
@@ -202,7 +202,7 @@ def test_a_time_that_is_none_does_not_spoil_the_average(seconds: float) -> None:
     watched.clock.advance(20 * DECAY)
     watched.call("a", Outcome.ok(seconds=1.0))
     assert watched["a"].ewma_seconds == pytest.approx(1.0, abs=0.01)
-    assert watched.pool.typical == pytest.approx(0.0975)
+    assert watched.pool.typical_for(Role.LLM) == pytest.approx(0.0975)
     assert watched["a"].served == 3
 
 
