@@ -26,6 +26,7 @@ from langchain_cluster.errors import (
     StreamInterrupted,
 )
 from langchain_cluster.llm import ClusteredLLM
+from langchain_cluster.model.budget import Budget
 from langchain_cluster.model.call import Outcome, Request, Usage, Verdict
 from langchain_cluster.model.endpoint import Capacity, Endpoint, EndpointStatus, Load, Price, Role, Roster
 from langchain_cluster.model.filters import EndpointFilter
@@ -48,6 +49,7 @@ from langchain_cluster.steps import cached
 
 __all__ = [
     "BreakerPolicy",
+    "Budget",
     "BudgetExceeded",
     "Capacity",
     "CircuitBreaker",

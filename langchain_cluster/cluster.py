@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Self
 from langchain_cluster.drive.audits import Audits
 from langchain_cluster.drive.background import Background
 from langchain_cluster.drive.blocking import BlockingDriver
-from langchain_cluster.drive.clock import SystemClock
+from langchain_cluster.drive.clock import SystemClock, time_of_day
 from langchain_cluster.drive.deadline import bounded
 from langchain_cluster.drive.follow import GRACE, Followers
 from langchain_cluster.drive.fork import on_fork
@@ -38,6 +38,8 @@ from langchain_cluster.guard.budget import RetryBudget
 from langchain_cluster.guard.flights import Flights
 from langchain_cluster.guard.outage import Outage
 from langchain_cluster.guard.quantile import Lately
+from langchain_cluster.guard.spending import Spending
+from langchain_cluster.model.budget import Budget, a_budget_list
 from langchain_cluster.model.call import Answer, Request
 from langchain_cluster.model.endpoint import Endpoint, Role
 from langchain_cluster.model.events import EndpointLeft
@@ -101,6 +103,7 @@ class Cluster:
         quotas: quota group -> what its endpoints may be asked together in a minute.
         throttle: when calls are refused here because most were refused there; None for never.
         queue: how many calls wait when every endpoint is at a limit; None for as many as come.
+        budgets: what calls may cost: of the cluster, of each agent or tenant, in an hour, a day ...
         health: how endpoints are checked: a policy, a check, or the name of one; None for not at all.
         factory: makes the chat models of endpoints that are discovered without one.
         stability: how much of what a discovery says is believed at once; None for everything.
@@ -135,6 +138,7 @@ class Cluster:
         quotas: Mapping[str, Quota] | None = None,
         throttle: ThrottlePolicy | None = None,
         queue: QueuePolicy | None = QueuePolicy(),  # noqa: B008  (frozen)
+        budgets: Budget | Mapping[str, Any] | Iterable[Budget | Mapping[str, Any]] = (),
         health: HealthPolicy | HealthCheck | str | None = None,
         factory: EndpointFactory | None = None,
         stability: StabilityPolicy | None = StabilityPolicy(),  # noqa: B008  (frozen)
@@ -200,6 +204,9 @@ class Cluster:
             raise ConfigError(f"{type(limits).__name__} is no LimitStore: it has no take", key="limits")
         self.limits = limits
         self._alone = Outage()
+        self.wall = time_of_day(self.clock)
+        money = a_budget_list(budgets, self._fixed, discovers=bool(self._sources))
+        self.spending = Spending(money, self._emit) if money else None
         self.cache = cache
         self.caller = Callers(self.clock.now)
         for endpoint in self._fixed:
@@ -281,6 +288,8 @@ class Cluster:
             alike=self._audits if cached and role is Role.LLM else None,
             limits=self.limits,
             alone=self._alone,
+            spending=self.spending,
+            wall=self.wall,
         )
 
     def _ask_again(self, request: Request) -> Answer:
@@ -308,7 +317,7 @@ class Cluster:
         return budget
 
     @property
-    def budgets(self) -> list[float]:
+    def retry_budgets(self) -> list[float]:
         """The part of each retry budget in use that is spent, 0-1."""
         now = self.clock.now()
         return [budget.used(now) for budget in list(self._budgets.values())]
@@ -589,6 +598,7 @@ class Cluster:
                 }
                 for m in self.pool
             },
+            "budgets": [] if self.spending is None else self.spending.report(self.wall()),
         }
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:

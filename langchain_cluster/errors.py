@@ -6,7 +6,7 @@
     ├── ClusterExhausted          everybody who may be asked was; .attempts, __cause__ the last
     ├── CircuitOpen               a circuit breaker used alone refuses; .retry_after, .state, .name
     ├── Overloaded                shed by a limit or a full queue; .retry_after seconds
-    ├── BudgetExceeded            .scope .limit .spent .resets_at
+    ├── BudgetExceeded            no money left for it; .scope .limit .spent .held .resets_at
     ├── DeadlineExceeded          .after seconds, .attempts         (also TimeoutError, not retryable)
     ├── StreamInterrupted         .partial (the message so far), .endpoint
     ├── DiscoveryError            a registry could not be read or written: stale, keep the last; .source
@@ -24,6 +24,7 @@ one note per attempt.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
@@ -151,11 +152,31 @@ class Overloaded(ClusterError):
 
 
 class BudgetExceeded(ClusterError):
-    """A money or token budget is spent: `scope`, `limit`, `spent` (its unit), `resets_at` (epoch s)."""
+    """Whoever could answer costs more than is left of a budget; nobody was asked.
 
-    def __init__(self, scope: str, *, limit: float, spent: float, resets_at: float | None = None) -> None:
-        self.scope, self.limit, self.spent, self.resets_at = scope, limit, spent, resets_at
-        super().__init__(f"budget of {scope} is spent: {spent:g} of {limit:g}")
+    Attributes:
+        scope: whose budget: "cluster", "agent planner", "tenant acme".
+        limit, spent: of it, USD. held: what is set aside for calls under way, USD.
+        resets_at: when it begins anew, seconds since 1970; None if it never does.
+    """
+
+    def __init__(
+        self, scope: str, *, limit: float, spent: float, resets_at: float | None = None, held: float = 0.0
+    ) -> None:
+        self.scope, self.limit, self.spent, self.resets_at, self.held = scope, limit, spent, resets_at, held
+        told = f"budget of {scope} is spent: {spent:g} of {limit:g} USD"
+        if held > 0:
+            told += f", and {held:g} set aside for calls under way"
+        if resets_at is not None:
+            told += f"; it begins anew at {_moment(resets_at)}"
+        super().__init__(told)
+
+
+def _moment(at: float) -> str:
+    try:
+        return f"{datetime.fromtimestamp(at, UTC):%Y-%m-%d %H:%M:%S} UTC"
+    except (ValueError, OverflowError, OSError):  # of no calendar
+        return f"{at:g} s after 1970"
 
 
 class DeadlineExceeded(ClusterError, ModelError, TimeoutError):

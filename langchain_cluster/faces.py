@@ -17,9 +17,9 @@ from langchain_cluster.model.endpoint import Endpoint, Role
 from langchain_cluster.model.policy import Policy
 
 OWN_OPTIONS = (
-    "agents", "alerts", "balancer", "breaker", "clock", "concurrency", "discovery", "drain_timeout",
-    "factory", "health", "limits", "log", "outlier", "queue", "quotas", "seed", "semantic_cache", "sharing",
-    "slow_start", "stability", "telemetry", "throttle", "tracing",
+    "agents", "alerts", "balancer", "breaker", "budgets", "clock", "concurrency", "discovery",
+    "drain_timeout", "factory", "health", "limits", "log", "outlier", "queue", "quotas", "seed",
+    "semantic_cache", "sharing", "slow_start", "stability", "telemetry", "throttle", "tracing",
 )  # fmt: skip
 """Arguments that every face hands to its cluster as they are."""
 _SHORT = ("endpoints", "cluster", "policy", "cache", "timeout", "max_retries")

@@ -12,6 +12,7 @@ from langchain_cluster.model.call import Answer, AttemptReport, Request
 from langchain_cluster.model.endpoint import Endpoint, EndpointState
 from langchain_cluster.model.events import (
     AttemptEnded,
+    BudgetUsed,
     CallDequeued,
     CallEnded,
     CallQueued,
@@ -19,7 +20,7 @@ from langchain_cluster.model.events import (
     HedgeBegun,
 )
 from langchain_cluster.pool.members import Member
-from langchain_cluster.telemetry.scrub import scrub
+from langchain_cluster.telemetry.scrub import payer, scrub
 
 CALLS = (AttemptEnded, CallDequeued, CallEnded, CallQueued, HedgeBegun)  # as many as there are calls
 
@@ -70,6 +71,8 @@ def event_shape(event: Event, wall: float) -> dict[str, Any]:
     for spec in fields(event):
         if spec.name != "at":
             shape[spec.name] = _part(getattr(event, spec.name))
+    if isinstance(event, BudgetUsed):
+        shape["who"] = payer(event)
     return shape
 
 

@@ -19,6 +19,7 @@ from langchain_cluster.config.semantic import SemanticConfig
 from langchain_cluster.config.sharing import SharingConfig
 from langchain_cluster.config.telemetry import TelemetryConfig
 from langchain_cluster.errors import ConfigError
+from langchain_cluster.model.budget import Budget
 from langchain_cluster.model.policy import (
     BreakerPolicy,
     ConcurrencyPolicy,
@@ -64,6 +65,7 @@ class ClusterConfig(Strict):
     )
     throttle: ThrottlePolicy | None = None
     queue: QueuePolicy | None = QueuePolicy()
+    budgets: tuple[Budget, ...] = Field((), description="what calls may cost, in USD")
     health: Annotated[HealthConfig | None, BeforeValidator(named)] = None
     leadership: Annotated[LeadershipConfig | None, BeforeValidator(_kind)] = None
     policy: PolicyConfig = PolicyConfig()

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, nullcontext
 from threading import Lock
 from typing import Any
 
 
 class SystemClock:
-    """Monotonic seconds, and real waiting."""
+    """Monotonic seconds, real waiting, and the time of day for what goes by the calendar."""
 
     now = staticmethod(time.monotonic)
+    wall = staticmethod(time.time)
     sleep = staticmethod(time.sleep)
     asleep = staticmethod(asyncio.sleep)
 
@@ -32,3 +34,9 @@ class SystemClock:
 
     def __repr__(self) -> str:
         return "SystemClock()"
+
+
+def time_of_day(clock: Any) -> Callable[[], float]:
+    """Seconds since 1970: by `clock`'s own `wall`, or by the system's where it has none."""
+    wall: Callable[[], float] = getattr(clock, "wall", time.time)
+    return wall

@@ -26,6 +26,7 @@ class Asked(Protocol):
     keys: CacheKeys | None
     semantic_cache: Any
     pool: Pool
+    spending: Any
 
 
 def arguments_of(given: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
@@ -46,7 +47,7 @@ def request_of(
         needs |= abilities
     tokens, reserve = None, 0
     prompt_tokens, answer_tokens = 0, None
-    if cluster.pool.snapshot.metered:
+    if cluster.pool.snapshot.metered or cluster.spending is not None:
         prompt_tokens, answer_tokens = least_tokens(question), reserve_of(arguments) or None
     narrowest = cluster.pool.snapshot.narrowest
     if narrowest < inf:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 from langchain_core.messages import AIMessageChunk
@@ -123,7 +124,8 @@ class ModelStream:
         """The stream raised. Once it has said why it stopped, only the closing mark was lost."""
         if self._first_token is not None and self._reason is not None:
             return self.ended(at)
-        return self._judge(error, at - self._started)
+        judged = self._judge(error, at - self._started)
+        return replace(judged, first_token_seconds=self._first_token, usage=self._usage)
 
     def whole(self) -> ChatGenerationChunk | None:
         """All chunks put together."""

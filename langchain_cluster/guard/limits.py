@@ -16,16 +16,14 @@ from collections.abc import Callable, Iterable, Mapping
 from math import inf
 from threading import Lock
 
+from langchain_cluster.guard.expected import Expected
 from langchain_cluster.model.call import Outcome, Request, Verdict
-from langchain_cluster.model.endpoint import Endpoint, Role
+from langchain_cluster.model.endpoint import Endpoint
 from langchain_cluster.model.policy import Quota
 from langchain_cluster.model.scope import Scope
 
 MINUTE = 60.0  # seconds: what "per minute" means
 GRAIN = 0.25  # seconds: what is taken within is kept together
-ANSWER = 256.0  # tokens an answer is taken to have until some were seen
-TOKENS_PER_LEAST = 1.5  # prompt tokens to the fewest it can have, until some were seen: 4 characters, not 6
-LEARN = 0.05  # the weight of one answer in what is learnt
 _NOTHING_USED = frozenset({Verdict.THROTTLED, Verdict.CONFIG, Verdict.CALLER, Verdict.OVERFLOW})
 
 
@@ -125,7 +123,7 @@ class Rates:
         scopes: the same limits, whole, for those who share them with other processes.
     """
 
-    __slots__ = ("answer", "lock", "ratio", "requests", "scopes", "tokens")
+    __slots__ = ("expected", "lock", "requests", "scopes", "tokens")
 
     def __init__(
         self,
@@ -135,19 +133,12 @@ class Rates:
         scopes: tuple[Scope, ...] = (),
     ) -> None:
         self.lock, self.requests, self.tokens, self.scopes = lock, requests, tokens, scopes
-        self.answer, self.ratio = ANSWER, TOKENS_PER_LEAST
-
-    def estimate(self, request: Request) -> tuple[float, float]:
-        """(tokens of the prompt, tokens of the answer): its promised limit, or as many as they have here."""
-        answer: float | None = request.answer_tokens
-        if answer is None:
-            answer = self.answer if request.role is Role.LLM else 0.0  # vectors are no tokens
-        return request.prompt_tokens * self.ratio, float(answer)
+        self.expected = Expected()
 
     def free_at(self, request: Request, now: float) -> float:
         """When `request` will be within every limit, seconds; `now` if it is."""
         with self.lock:
-            return self._free_at(sum(self.estimate(request)) if self.tokens else 0.0, now)
+            return self._free_at(sum(self.expected.of(request)) if self.tokens else 0.0, now)
 
     def _free_at(self, tokens: float, now: float) -> float:
         at = now
@@ -159,21 +150,11 @@ class Rates:
 
     def reserve(self, request: Request, now: float) -> Reservation | None:
         """Take what `request` is expected to need from every window, or from none: then None."""
-        prompt, answer = self.estimate(request) if self.tokens else (0.0, 0.0)
+        prompt, answer = self.expected.of(request) if self.tokens else (0.0, 0.0)
         with self.lock:
             if self._free_at(prompt + answer, now) > now:
                 return None
             return Reservation(self, request, prompt, answer, now)
-
-    def learn(self, request: Request, outcome: Outcome) -> None:
-        """Take an answer into what is expected of the next."""
-        usage = outcome.usage
-        if usage is None or outcome.verdict is not Verdict.OK:
-            return
-        self.answer += (usage.output_tokens - self.answer) * LEARN
-        if request.prompt_tokens > 0 and usage.input_tokens > 0:
-            ratio = min(max(usage.input_tokens / request.prompt_tokens, 0.5), 8.0)  # one odd prompt
-            self.ratio += (ratio - self.ratio) * LEARN
 
     def counts(self, now: float) -> dict[str, tuple[float, float]]:
         """ "rpm" and "tpm" -> (used, limit) of the tightest window, where there is one."""
@@ -221,7 +202,7 @@ class Reservation:
                 return
             self._open = False
             if self._tokens:
-                self._rates.learn(self._request, outcome)
+                self._rates.expected.learn(self._request, outcome)
             used = self._used(outcome)
             over = used - self.prompt - self.answer
             for window, span in self._tokens:
@@ -289,7 +270,7 @@ class RateLimits:
         scopes = [Scope(*limit) for limit in limits if limit[2] is not None or limit[3] is not None]
         rates = Rates(self.lock, tuple(requests), tuple(tokens), tuple(scopes))
         if before is not None:
-            rates.answer, rates.ratio = before.answer, before.ratio
+            rates.expected = before.expected
         return rates
 
     def _window(self, key: tuple[str, str, str], limit: float) -> RateWindow:

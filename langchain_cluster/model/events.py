@@ -234,6 +234,22 @@ class RetryBudgetEmpty(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class BudgetUsed(Event):
+    """`part` of a budget is spent, told once in its hour, day ...; at 1 what costs something is refused.
+
+    `scope` is "cluster", "agent" or "tenant", and `who` which one. `spent` of `limit` USD; `resets_in`
+    seconds from when the call began, None if never.
+    """
+
+    scope: str
+    who: str | None
+    part: float
+    spent: float
+    limit: float
+    resets_in: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class CacheFailed(Event):
     """A cache could not be read or written: the call goes on without it."""
 

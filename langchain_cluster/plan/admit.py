@@ -93,7 +93,7 @@ def shed(tries: Tries, reason: str, now: float) -> BaseException:
 def seconds_until_room(tries: Tries, now: float) -> float:
     """When a call may find a place: by limits per minute, or when as many have ended as wait."""
     pool = tries.cx.pool
-    soonest, taken = pool.room(tries.request, exclude=tuple(tries.too_small), now=now)
+    soonest, taken = pool.room(tries.request, exclude=tries.unfit, now=now)
     if not taken and soonest < inf:
         return soonest - now
     places = sum(member.limit for member in pool.snapshot.ready if member.limit < inf)

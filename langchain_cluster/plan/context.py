@@ -10,6 +10,7 @@ from langchain_cluster.guard.budget import RetryBudget
 from langchain_cluster.guard.flights import Flights
 from langchain_cluster.guard.outage import Outage
 from langchain_cluster.guard.quantile import Lately
+from langchain_cluster.guard.spending import Spending
 from langchain_cluster.model.call import Request
 from langchain_cluster.model.endpoint import Endpoint
 from langchain_cluster.model.events import CacheFailed, CacheRecovered, Event
@@ -78,6 +79,8 @@ class Context:
         alike: how answers serve questions that mean the same; None: they do not.
         limits: where limits per minute are counted for all processes; None: each counts for itself.
         alone: since when that place is away, if it is.
+        spending: the budgets calls are paid from; None: nobody counts.
+        wall: the time of day, seconds since 1970, that budgets go by.
         gave_up: written by the plan: the error of a call whose every attempt failed.
         begun: written by the plan: something of an answer was handed out.
         lately: how long answers took; None when nobody goes by it.
@@ -102,6 +105,8 @@ class Context:
     alike: Alike | None = field(default=None, kw_only=True)
     limits: LimitStore | None = field(default=None, kw_only=True)
     alone: Outage | None = field(default=None, kw_only=True)
+    spending: Spending | None = field(default=None, kw_only=True)
+    wall: Callable[[], float] = field(default=lambda: 0.0, kw_only=True)
     gave_up: BaseException | None = None
     begun: bool = False
 

@@ -9,7 +9,13 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import assert_never
 
-from langchain_cluster.errors import ClusterExhausted, DeadlineExceeded, NoEndpointAvailable, Overloaded
+from langchain_cluster.errors import (
+    BudgetExceeded,
+    ClusterExhausted,
+    DeadlineExceeded,
+    NoEndpointAvailable,
+    Overloaded,
+)
 from langchain_cluster.model.call import Answer, Request
 from langchain_cluster.model.events import CallDegraded
 from langchain_cluster.model.policy import Step
@@ -17,7 +23,7 @@ from langchain_cluster.plan.context import Context
 from langchain_cluster.plan.effects import Plan
 from langchain_cluster.plan.lookup import Ask, look_up, stale_key
 
-_HOPELESS = (NoEndpointAvailable, ClusterExhausted, Overloaded, DeadlineExceeded)
+_HOPELESS = (NoEndpointAvailable, ClusterExhausted, Overloaded, DeadlineExceeded, BudgetExceeded)
 
 
 def degrading(ask: Ask) -> Ask:

@@ -122,12 +122,14 @@ class Race:
         if cx.pool.line.waiting:
             return None  # a first attempt of somebody else's comes before it
         now = cx.now()
-        exclude = (*tries.tried, *tries.too_small, self.runners[0].lease.endpoint.id)
+        exclude = (*tries.tried, *tries.unfit, self.runners[0].lease.endpoint.id)
         try:
             lease = cx.pool.acquire(tries.request, exclude=exclude, probe=False, now=now)
         except NoEndpointAvailable:
             return None
         if lease.reserved is not None and not (yield from reserve(cx, lease, tries.deadline)):
+            return None
+        if not tries.pays(lease):
             return None
         if self.runners[0].begun.outcome is not None:  # meanwhile
             lease.cancel()

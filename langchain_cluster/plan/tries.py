@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from langchain_cluster.errors import (
+    ClusterError,
     ClusterExhausted,
     DeadlineExceeded,
     NoEndpointAvailable,
     StreamInterrupted,
 )
 from langchain_cluster.guard.retry import pause, stops
+from langchain_cluster.guard.spending import ROUNDING, Spending
 from langchain_cluster.model.call import Answer, Attempt, AttemptReport, Limits, Outcome, Request, Verdict
 from langchain_cluster.model.events import AttemptEnded, RetryBudgetEmpty
 from langchain_cluster.plan.admit import in_line
@@ -38,6 +41,8 @@ class Tries:
     moved: int = 0  # tries that were called back: nobody failed, so they do not count
     queued: float = 0.0  # seconds it has waited for a place
     same: str | None = None  # the endpoint to ask next, because its client had a dead connection
+    refused: bool = False  # it could not be paid for once
+    too_dear: frozenset[str] = frozenset()  # who costs more than is left to spend
 
     @property
     def deadline(self) -> float | None:
@@ -50,6 +55,11 @@ class Tries:
         """Tries that count."""
         return len(self.reports) - self.moved
 
+    @property
+    def unfit(self) -> Collection[str]:
+        """Who cannot be asked this, tried or not."""
+        return self.too_small | self.too_dear if self.too_dear else self.too_small
+
     def lease(self) -> Plan[Lease]:
         """A claim on an endpoint that was not tried, or on one that was, after a wait."""
         policy, pool = self.cx.policy, self.cx.pool
@@ -58,7 +68,9 @@ class Tries:
             self.check_deadline(now)
             # A probe may fail: not on the last try, unless every try is, or nobody would ever probe.
             last_try = 1 < policy.attempts <= self.made + 1
-            exclude = (*self.tried, *self.too_small)
+            if self.cx.spending is not None:
+                self.look_at_money(self.cx.spending)
+            exclude = (*self.tried, *self.unfit)
             same, self.same = self.same, None
             if same is not None:
                 exclude = tuple(m.endpoint.id for m in pool if m.endpoint.id != same)
@@ -68,7 +80,9 @@ class Tries:
                 except NoEndpointAvailable as error:
                     nobody = error
                 else:
-                    if lease.reserved is None or (yield from reserve(self.cx, lease, self.deadline)):
+                    if (
+                        lease.reserved is None or (yield from reserve(self.cx, lease, self.deadline))
+                    ) and self.pays(lease):
                         return lease
                     continue
                 if same is not None:
@@ -78,16 +92,37 @@ class Tries:
                     continue
             given = yield from in_line(self, exclude, probe=not last_try)
             if isinstance(given, Lease):
-                if given.reserved is None or (yield from reserve(self.cx, given, self.deadline)):
+                if (
+                    given.reserved is None or (yield from reserve(self.cx, given, self.deadline))
+                ) and self.pays(given):
                     return given
                 continue
             yield from self.nobody(given, self.cx.now())
 
-    def nobody(self, nobody: NoEndpointAvailable, now: float) -> Plan[None]:
+    def look_at_money(self, spending: Spending) -> None:
+        """Rule out whoever costs more than is left; nobody is looked at while nobody was refused."""
+        at = self.cx.wall()
+        if self.refused or spending.left(self.request, at) <= ROUNDING:
+            everybody = (member.endpoint for member in self.cx.pool.snapshot.members)
+            self.too_dear = spending.too_dear(self.request, everybody, at)
+
+    def pays(self, lease: Lease) -> bool:
+        """Set aside what the attempt may cost. If there is not as much the lease is given back."""
+        spending = self.cx.spending
+        if spending is None:
+            return True
+        lease.held = spending.hold(self.request, lease.endpoint, self.cx.wall())
+        if lease.held is None:
+            self.refused = True
+            lease.cancel(now=self.cx.now())
+            return False
+        return True
+
+    def nobody(self, nobody: ClusterError, now: float) -> Plan[None]:
         """Nobody untried may be asked: wait for somebody who asked to be left alone, or try again."""
         pool, last = self.cx.pool, self.reports[-1] if self.reports else None
-        wait = pool.seconds_to_cool(self.request, exclude=self.too_small, now=now)
-        if self.tried and pool.anybody(self.request, exclude=self.too_small, now=now):
+        wait = pool.seconds_to_cool(self.request, exclude=self.unfit, now=now)
+        if self.tried and pool.anybody(self.request, exclude=self.unfit, now=now):
             # All others were tried: the same place again, but not at once.
             again = pause(
                 self.cx.policy.wait,
@@ -99,6 +134,9 @@ class Tries:
         deadline = self.deadline
         late = wait is None or (deadline is not None and now + wait >= deadline)
         if wait is None or late or (last is not None and self.stops(now, wait)):
+            rest = (*self.tried, *self.too_small)
+            if self.too_dear and self.cx.spending and pool.anybody(self.request, exclude=rest, now=now):
+                nobody = self.cx.spending.exceeded(self.request, now, self.cx.wall())
             raise self.gave_up(nobody) if last else nobody
         self.tried.clear()
         yield from Sleep(wait)
@@ -230,7 +268,7 @@ class Tries:
                 error.add_note(note)
         return error
 
-    def gave_up(self, nobody: NoEndpointAvailable | None = None, note: str = "") -> BaseException:
+    def gave_up(self, nobody: ClusterError | None = None, note: str = "") -> BaseException:
         """What the caller gets when no further attempt will be made."""
         notes = [note] if note else []
         if nobody is not None:

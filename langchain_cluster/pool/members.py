@@ -12,6 +12,7 @@ from typing import Any, Self
 from langchain_cluster.guard.aimd import Aimd
 from langchain_cluster.guard.breaker import BreakerState, CircuitBreaker, Permit
 from langchain_cluster.guard.limits import Rates, Reservation
+from langchain_cluster.guard.spending import Held
 from langchain_cluster.model.call import Outcome, Request, Verdict
 from langchain_cluster.model.endpoint import Endpoint, EndpointStatus, Load
 from langchain_cluster.pool.peers import Peers
@@ -263,7 +264,8 @@ class Lease:
     """
 
     __slots__ = (
-        "_penalty", "_permit", "_settled_by_pool", "endpoint", "member", "reserved", "settled", "started",
+        "_penalty", "_permit", "_settled_by_pool", "endpoint", "held", "member", "reserved", "settled",
+        "started",
     )  # fmt: skip
 
     def __init__(
@@ -276,6 +278,7 @@ class Lease:
         reserved: Reservation | None = None,
     ) -> None:
         self.reserved = reserved
+        self.held: Held | None = None  # the money it may cost
         self.member, self.endpoint = member, member.endpoint
         self.started, self.settled = now, False
         self._permit, self._penalty, self._settled_by_pool = permit, penalty, settled_by_pool
@@ -309,6 +312,8 @@ class Lease:
             member.learn(outcome, now, self._penalty, probe=self._permit.probe)
         if self.reserved is not None:
             self.reserved.settle(outcome, now)
+        if self.held is not None:
+            self.held.settle(outcome, now)
         member.breaker.record(self._permit, outcome.verdict, now, outcome.seconds)
         if self._settled_by_pool is not None:
             self._settled_by_pool(member, outcome, now)
@@ -317,6 +322,8 @@ class Lease:
         """Give the claim back unused: nobody was asked, so nothing counts against a limit. Once."""
         if self.reserved is not None:
             self.reserved.cancel()
+        if self.held is not None:
+            self.held.cancel()
         self.settle(Outcome.abandoned(), now=now)
 
     def __enter__(self) -> Self:

@@ -10,6 +10,7 @@ from weakref import WeakKeyDictionary
 from opentelemetry.metrics import CallbackOptions, Meter, Observation
 
 from langchain_cluster.guard.breaker import BreakerState
+from langchain_cluster.guard.spending import Spending
 from langchain_cluster.model.events import EndpointJoined, EndpointLeft, EndpointUpdated, Event
 from langchain_cluster.pool.pool import Pool
 from langchain_cluster.ports import Now
@@ -26,8 +27,11 @@ class Watched(Protocol):
     pool: Pool
     clock: Now
 
+    spending: Spending | None
+    wall: Callable[[], float]
+
     @property
-    def budgets(self) -> Iterable[float]:
+    def retry_budgets(self) -> Iterable[float]:
         """The part of each retry budget that is spent, 0-1."""
 
 
@@ -60,6 +64,7 @@ class Gauges:
             (names.METRIC_ROSTER_SIZE, "{endpoint}", "Endpoints, by tier and status.", self._roster),
             (names.METRIC_ROSTER_AGE, "s", "Since endpoints joined, left or changed.", self._age),
             (names.METRIC_BUDGET, "", "The part of the retry budget that is spent.", self._budget),
+            (names.METRIC_MONEY, "", "The largest part of a budget that is spent.", self._money),
         ):
             meter.create_observable_gauge(name, [_seen(look)], unit, about)
 
@@ -95,8 +100,17 @@ class Gauges:
         return {(): max(ages)} if ages else {}
 
     def _budget(self) -> dict[Any, float]:
-        spent = [part for cluster in list(self._watched) for part in cluster.budgets]
+        spent = [part for cluster in list(self._watched) for part in cluster.retry_budgets]
         return {(): max(spent)} if spent else {}
+
+    def _money(self) -> dict[Any, float]:
+        largest: dict[Any, float] = {}
+        for cluster in list(self._watched):
+            if cluster.spending is not None:
+                for scope, part in cluster.spending.parts(cluster.wall()).items():
+                    label = ((names.LABEL_SCOPE, scope),)
+                    largest[label] = max(part, largest.get(label, 0.0))
+        return largest
 
 
 def _seen(look: Callable[[], dict[Any, float]]) -> Callable[[CallbackOptions], Iterable[Observation]]:

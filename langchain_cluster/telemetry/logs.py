@@ -21,7 +21,7 @@ from langchain_cluster.model import events
 from langchain_cluster.model.call import Answer, AttemptReport, Request
 from langchain_cluster.model.endpoint import Endpoint
 from langchain_cluster.model.plain import kind_of
-from langchain_cluster.telemetry.scrub import scrub
+from langchain_cluster.telemetry.scrub import payer, scrub
 
 LOGGER = "langchain_cluster"
 _BAD = (
@@ -109,6 +109,8 @@ def _level(event: events.Event) -> int:
         bad = event.state in _BAD_STATES
     elif isinstance(event, events.PanicChanged):
         bad = event.panics
+    elif isinstance(event, events.BudgetUsed):
+        bad = event.part >= 1.0
     elif isinstance(event, events.CallEnded):
         bad = event.error is not None
     return logging.WARNING if bad else logging.INFO
@@ -143,6 +145,8 @@ def described(event: events.Event) -> dict[str, Any]:
                 told[spec.name] = scrub(repr(value)[:_MOST])
             case _:
                 told[spec.name] = type(value).__name__
+    if isinstance(event, events.BudgetUsed) and "who" in told:
+        told["who"] = payer(event)
     return told
 
 

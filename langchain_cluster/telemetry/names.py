@@ -85,6 +85,7 @@ METRIC_ROSTER_SIZE = "langchain_cluster.roster.size"
 METRIC_ROSTER_AGE = "langchain_cluster.roster.age"
 METRIC_BUDGET = "langchain_cluster.retry_budget.spent"
 METRIC_COST = "langchain_cluster.cost"
+METRIC_MONEY = "langchain_cluster.budget.spent"
 METRIC_DROPPED = "langchain_cluster.telemetry.dropped"
 
 # -- what only metrics say of what they count
@@ -92,4 +93,5 @@ LABEL_TOKEN_TYPE = "gen_ai.token.type"
 LABEL_OUTCOME = "langchain_cluster.outcome"
 LABEL_KIND = "langchain_cluster.kind"
 LABEL_LAYER = "langchain_cluster.layer"
+LABEL_SCOPE = "langchain_cluster.scope"
 LABEL_OVERFLOW = "otel.metric.overflow"

@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterable
-from hashlib import sha256
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 from weakref import ref
@@ -39,6 +38,7 @@ from langchain_cluster.telemetry.content import Content
 from langchain_cluster.telemetry.describe import Described, asked
 from langchain_cluster.telemetry.filled import Filled
 from langchain_cluster.telemetry.metrics import Metrics
+from langchain_cluster.telemetry.scrub import hashed
 from langchain_cluster.telemetry.span import NO_HEADERS, OtelSpan, under
 
 _CALLS = {
@@ -196,7 +196,7 @@ class OtelTracing:
         if request.agent is not None:
             attributes[names.AGENT] = request.agent
         if request.tenant is not None:
-            attributes[names.TENANT] = sha256(request.tenant.encode()).hexdigest()[:12]
+            attributes[names.TENANT] = hashed(request.tenant)
         above = context_of(request.payload)
         span = self._tracer.start_span(_CALLS[request.role], context=above, attributes=attributes)
         call = self._calls[id(request)] = CallSpan(span, request, self, metrics)

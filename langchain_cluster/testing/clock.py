@@ -16,10 +16,12 @@ class FakeClock:
     Args:
         start: the time it shows at first, seconds.
         auto: whether sleeping moves the time.
+        wall: the time of day it shows at first, seconds since 1970; the first of January 2026, midnight UTC.
     """
 
-    def __init__(self, start: float = 1000.0, *, auto: bool = False) -> None:
+    def __init__(self, start: float = 1000.0, *, auto: bool = False, wall: float = 1_767_225_600.0) -> None:
         self._now = start
+        self._ahead = wall - start
         self._auto = auto
         self._moved = Condition()
         self._alarms: list[tuple[float, asyncio.AbstractEventLoop, Any]] = []
@@ -28,6 +30,14 @@ class FakeClock:
     def now(self) -> float:
         """The time, seconds."""
         return self._now
+
+    def wall(self) -> float:
+        """The time of day, seconds since 1970; it moves with the time."""
+        return self._now + self._ahead
+
+    def set_wall(self, seconds: float) -> None:
+        """Set the time of day, ahead or back; the time itself goes on as before."""
+        self._ahead = seconds - self._now
 
     def advance(self, seconds: float) -> None:
         """Move the time on and wake whoever that is enough for."""

@@ -10,7 +10,7 @@ from langchain_cluster.errors import ConfigError
 from langchain_cluster.llm import ClusteredLLM
 from langchain_cluster.model.call import Answer, AttemptReport, Request, Usage, Verdict
 from langchain_cluster.model.endpoint import EndpointStatus
-from langchain_cluster.model.events import AttemptEnded, CallEnded, CallQueued, StatusChanged
+from langchain_cluster.model.events import AttemptEnded, BudgetUsed, CallEnded, CallQueued, StatusChanged
 from tests.admin.conftest import Here
 
 
@@ -172,6 +172,7 @@ def test_an_event_tells_nothing_that_was_asked() -> None:
     shape = event_shape(CallQueued(1.0, request, 3), 1e9)
     assert shape["request"]["agent"] == "planner"
     assert "hush" not in repr(shape)
+    assert "hush" not in repr(event_shape(BudgetUsed(1.0, "tenant", "hush", 1.0, 5.0, 5.0, None), 1e9))
     status = StatusChanged(1.0, "a", EndpointStatus.BUSY, EndpointStatus.ONLINE)
     assert event_shape(status, 1e9) == {
         "kind": "StatusChanged", "at": 1e9, "endpoint": "a", "status": "busy", "before": "online",

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from langchain_cluster import Capacity, ConfigError, Endpoint, NoEndpointAvailable, Outcome, Pool, Quota, Role
-from langchain_cluster.guard.limits import ANSWER, MINUTE, RateLimits, Rates, RateWindow, Reservation, Span
+from langchain_cluster.guard.expected import ANSWER
+from langchain_cluster.guard.limits import MINUTE, RateLimits, Rates, RateWindow, Reservation, Span
 from langchain_cluster.model.call import Request, Usage
 from langchain_cluster.testing import FakeClock
 
@@ -131,7 +132,7 @@ def test_looking_and_taking_is_one_step_under_one_lock() -> None:
 
 
 def test_vectors_have_no_answer_to_reserve_tokens_for() -> None:
-    assert rates(tpm=100).estimate(Request(role=Role.EMBEDDING)) == (0.0, 0.0)
+    assert rates(tpm=100).expected.of(Request(role=Role.EMBEDDING)) == (0.0, 0.0)
 
 
 def test_a_limit_of_nothing_lets_nothing_through() -> None:
@@ -215,13 +216,13 @@ def test_what_was_used_beyond_counts_from_when_it_is_known() -> None:
 def test_how_long_answers_are_is_learnt() -> None:
     limited = rates(tpm=100_000)
     request = Request(prompt_tokens=10)
-    assert limited.estimate(request) == (15.0, ANSWER)
+    assert limited.expected.of(request) == (15.0, ANSWER)
     for _ in range(200):
         found = limited.reserve(request, NOW)
         assert found is not None
         found.settle(Outcome.ok(usage=Usage(20, 50)), NOW)
-    assert limited.estimate(request) == pytest.approx((20.0, 50.0), rel=0.02)
-    assert limited.estimate(Request(answer_tokens=7)) == (0.0, 7.0)
+    assert limited.expected.of(request) == pytest.approx((20.0, 50.0), rel=0.02)
+    assert limited.expected.of(Request(answer_tokens=7)) == (0.0, 7.0)
 
 
 def test_endpoints_of_a_group_share_its_quota_beside_their_own() -> None:

@@ -126,7 +126,13 @@ def test_the_others_tell_what_they_carry() -> None:
     assert str(Overloaded()) == "overloaded"
     assert Overloaded("full", retry_after=3.0).retry_after == 3.0
     budget = BudgetExceeded("tenant x", limit=5.0, spent=5.5, resets_at=9.0)
-    assert str(budget) == "budget of tenant x is spent: 5.5 of 5"
+    assert str(budget) == (
+        "budget of tenant x is spent: 5.5 of 5 USD; it begins anew at 1970-01-01 00:00:09 UTC"
+    )
+    assert str(BudgetExceeded("cluster", limit=5.0, spent=1.0, held=4.5)) == (
+        "budget of cluster is spent: 1 of 5 USD, and 4.5 set aside for calls under way"
+    )
+    assert str(BudgetExceeded("cluster", limit=5.0, spent=5.0, resets_at=1e18)).endswith("1e+18 s after 1970")
     assert (budget.scope, budget.limit, budget.spent, budget.resets_at) == ("tenant x", 5.0, 5.5, 9.0)
     broken = StreamInterrupted("gpu-1", "reset", partial="so far")
     assert str(broken) == "the stream of gpu-1 broke after its first token: reset"

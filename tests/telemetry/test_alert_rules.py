@@ -19,6 +19,7 @@ from langchain_cluster import (
 from langchain_cluster.model.call import Answer, AttemptReport, Verdict
 from langchain_cluster.model.events import (
     AttemptEnded,
+    BudgetUsed,
     CacheFailed,
     CacheRecovered,
     CallEnded,
@@ -37,6 +38,7 @@ from langchain_cluster.telemetry.alerts import (
     Rule,
 )
 from langchain_cluster.telemetry.alerts.kinds import RULES, make_rule
+from langchain_cluster.telemetry.scrub import hashed
 from tests.telemetry.watched_alerts import Alarmed
 
 
@@ -266,3 +268,18 @@ def test_an_unknown_kind_is_a_plugin_error() -> None:
 
 def test_a_rule_has_a_name_of_its_own() -> None:
     assert Rule(name="mine").name == "mine"
+
+
+def test_a_budget_that_is_spent_is_told_until_it_begins_anew() -> None:
+    alarmed = Alarmed([BudgetSpent(resolve_after=5), BudgetSpent(part=0.8, name="soon", level="info")], "a")
+    for who, part in (("acme", 0.8), ("acme", 1.0), ("other", 0.5)):
+        alarmed.hear(BudgetUsed(alarmed.clock.now(), "tenant", who, part, 5.0 * part, 5.0, 100.0))
+    notices = alarmed.after(10)
+    assert [(a.rule, a.level.value) for a in notices] == [("budget_spent", "warning"), ("soon", "info")]
+    assert notices[0].text == f"the budget of tenant {hashed('acme')} is spent: 5.00 of 5 USD"
+    alarmed.hear(ended("BudgetExceeded", alarmed.clock.now()))
+    assert alarmed.said(80) == [], "whose budget it is was told already"
+    assert [state for state, _, _ in alarmed.said(60)] == ["resolved", "resolved"]
+    alarmed.hear(BudgetUsed(alarmed.clock.now(), "cluster", None, 1.0, 5.0, 5.0, None))
+    assert alarmed.said(5)[0] == ("firing", "warning", "cluster")
+    assert alarmed.said(600) == [], "a budget that never begins anew stays spent"

@@ -14,7 +14,7 @@ from langchain_cluster import BreakerPolicy, Cluster, ClusteredLLM, ConfigError,
 from langchain_cluster.model import events
 from langchain_cluster.model.call import Answer, AttemptReport, Verdict
 from langchain_cluster.telemetry.logs import EventLog, JsonFormatter, attach, described
-from langchain_cluster.telemetry.scrub import scrub
+from langchain_cluster.telemetry.scrub import hashed, scrub
 from langchain_cluster.testing import ScriptedModel
 
 
@@ -187,3 +187,12 @@ def test_a_throttled_endpoint_is_logged_once_with_its_seconds(caplog: pytest.Log
     assert [message.split(" hearsay")[0] for _, message in lines(caplog)] == [
         "endpoint_cooling endpoint=a seconds=3.0"
     ]
+
+
+def test_a_tenants_budget_is_logged_without_its_name(caplog: pytest.LogCaptureFixture) -> None:
+    log = EventLog()
+    log(events.BudgetUsed(1.0, "tenant", "acme", 0.8, 4.0, 5.0, 60.0))
+    log(events.BudgetUsed(1.0, "agent", "planner", 1.0, 5.0, 5.0, None))
+    told = f"scope=tenant who={hashed('acme')} part=0.8 spent=4.0 limit=5.0 resets_in=60.0"
+    assert lines(caplog)[0] == ("INFO", f"budget_used {told}")
+    assert lines(caplog)[1] == ("WARNING", "budget_used scope=agent who=planner part=1.0 spent=5.0 limit=5.0")

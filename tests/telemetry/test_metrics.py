@@ -12,6 +12,7 @@ from langchain_core.messages import AIMessage
 
 from langchain_cluster import (
     BreakerPolicy,
+    Budget,
     Capacity,
     ClusteredLLM,
     Endpoint,
@@ -304,3 +305,18 @@ def test_the_global_provider_is_found_whenever_it_is_set(monkeypatch: pytest.Mon
 
 def test_a_provider_nobody_reads_is_not_written_to() -> None:
     assert not Metrics(sdk.MeterProvider()).listening
+
+
+def test_budgets_show_the_largest_part_that_is_spent_and_no_tenant(read: Read) -> None:
+    usage = {"input_tokens": 0, "output_tokens": 10, "total_tokens": 10}
+    model = ScriptedModel(AIMessage("fine", usage_metadata=usage))
+    llm = ClusteredLLM(
+        [Endpoint("a", model, price=Price(output=100_000.0))],
+        budgets=[Budget(amount=10.0), Budget(amount=4.0, scope="tenant")],
+        telemetry=read.telemetry,
+        max_tokens=10,
+    )
+    assert read.values(names.METRIC_MONEY) == {("cluster",): 0.0, ("tenant",): 0.0}
+    for tenant in ("acme", "acme", "other"):
+        llm.invoke(f"hello {tenant}", {"configurable": {"cluster": {"tenant": tenant}}})
+    assert read.values(names.METRIC_MONEY) == {("cluster",): 0.3, ("tenant",): 0.5}

@@ -194,3 +194,12 @@ def test_the_time_that_comes_ends_a_wait_too() -> None:
     clock.advance(1.0)
     thread.join(5.0)
     assert got == [False]
+
+
+def test_the_time_of_day_moves_with_the_time_and_may_be_set() -> None:
+    clock = FakeClock(5.0, wall=100.0)
+    clock.advance(10.0)
+    assert (clock.now(), clock.wall()) == (15.0, 110.0)
+    clock.set_wall(50.0)
+    clock.advance(1.0)
+    assert (clock.now(), clock.wall()) == (16.0, 51.0)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from math import inf
 from typing import Any
 
 from langchain_cluster.model.alert import Alert
 from langchain_cluster.model.events import (
+    BudgetUsed,
     CacheFailed,
     CacheRecovered,
     CallEnded,
@@ -15,7 +17,8 @@ from langchain_cluster.model.events import (
     Event,
     RetryBudgetEmpty,
 )
-from langchain_cluster.telemetry.alerts.rule import Rule, seconds
+from langchain_cluster.telemetry.alerts.rule import Rule, seconds, share
+from langchain_cluster.telemetry.scrub import payer
 
 
 class _Lately(Rule):
@@ -61,24 +64,53 @@ class RetryBudgetSpent(_Lately):
             self.note(event.at)
 
 
-class BudgetSpent(_Lately):
-    """Calls are refused because a money or token budget is spent: they end with `BudgetExceeded`.
+class BudgetSpent(Rule):
+    """A budget is spent, until it begins anew; or calls are refused for one that is not ours.
 
     Args:
-        quiet: seconds without a refused call after which it is over.
+        part: from which part of a budget on somebody is told, above 0 and at most 1.
+        quiet: seconds without a refused call after which it is over, where nobody told whose budget it is.
         **settings: see `Rule`.
     """
 
     kind = "budget_spent"
-    subject, text = "budget", "a budget is spent: calls are refused"
 
-    def __init__(self, *, quiet: float = 300.0, **settings: Any) -> None:
-        super().__init__(quiet=quiet, **settings)
+    def __init__(self, *, part: float = 1.0, quiet: float = 300.0, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.part = share(part, "part")
+        self._refused = _Refused(quiet=quiet, level=self.level, name=self.name)
+        self._spent: dict[str, tuple[float, float, str]] = {}  # subject -> since, until, and what is so
 
     def feed(self, event: Event) -> None:
-        """Hear that a call was refused for it."""
+        """Hear that a part of a budget is spent, or that a call was refused."""
+        if type(event) is BudgetUsed and event.part >= self.part:
+            subject, until = _whose(event), inf if event.resets_in is None else event.at + event.resets_in
+            since = self._spent[subject][0] if subject in self._spent else event.at
+            much = "is spent" if event.part >= 1.0 else f"is spent to {event.part:.0%}"
+            text = f"the budget of {subject} {much}: {event.spent:.2f} of {event.limit:g} USD"
+            self._spent[subject] = (since, until, text)
+        elif not self._spent:
+            self._refused.feed(event)
+
+    def check(self, now: float, pool: Iterable[Any]) -> list[Alert]:
+        """One alert per budget that is spent."""
+        self._spent = {subject: known for subject, known in self._spent.items() if now < known[1]}
+        if not self._spent:
+            return self._refused.check(now, pool)
+        return [self.alert(subject, text, since, now) for subject, (since, _, text) in self._spent.items()]
+
+
+class _Refused(_Lately):
+    subject, text = "budget", "a budget is spent: calls are refused"
+
+    def feed(self, event: Event) -> None:
         if type(event) is CallEnded and event.error == "BudgetExceeded":
             self.note(event.at)
+
+
+def _whose(event: BudgetUsed) -> str:
+    who = payer(event)
+    return event.scope if who is None else f"{event.scope} {who}"
 
 
 class CacheDown(Rule):
