@@ -47,7 +47,7 @@ class RetryBudget:
         return self._tick % _SLOTS
 
     def deposit(self, now: float) -> None:
-        """A call begins. Its retries do not deposit, or failing would pay for more failing."""
+        """A call is about to ask. Its retries do not deposit, or failing would pay for more failing."""
         with self._lock:
             self._calls[self._forget_old(now)] += 1
 

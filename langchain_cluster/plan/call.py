@@ -39,12 +39,7 @@ def relay(request: Request, cx: Context) -> Plan[Answer]:
 
 def one_call(request: Request, cx: Context, ask: Ask, *, streaming: bool) -> Plan[Answer]:
     """Ends in exactly one answer or one error, and one `CallEnded`."""
-    now = cx.now()
-    started = now if cx.began is None else cx.began
-    if cx.budget is not None:
-        cx.budget.deposit(now)
-    if cx.hedges is not None:
-        cx.hedges.deposit(now)
+    started = cx.now() if cx.began is None else cx.began
     ended: Answer | Exception | None = None
     try:
         if cx.parts is None:

@@ -44,6 +44,12 @@ class Tries:
     refused: bool = False  # it could not be paid for once
     too_dear: frozenset[str] = frozenset()  # who costs more than is left to spend
 
+    def __post_init__(self) -> None:
+        # A call pays in when endpoints are to be asked: were hits to pay, they would pay for a storm.
+        for budget in (self.cx.budget, self.cx.hedges):
+            if budget is not None:
+                budget.deposit(self.cx.now())
+
     @property
     def deadline(self) -> float | None:
         """When the call must be over."""

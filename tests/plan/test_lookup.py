@@ -35,6 +35,16 @@ def test_a_hit_asks_nobody() -> None:
     assert (world.ended.attempts, world.ended.error) == (0, None)
 
 
+def test_a_hit_pays_nothing_for_retries_and_a_miss_does() -> None:
+    world = World("a", cache=True, budget=0.2)
+    world.ask().send(Found(b"cached", "redis"))
+    assert repr(world.cx.budget) == "<RetryBudget 0 extras for 0 calls in 10 s>"
+    call = world.ask()
+    call.send(None)
+    call.send(HI)
+    assert repr(world.cx.budget) == "<RetryBudget 0 extras for 1 calls in 10 s>"
+
+
 def test_a_miss_asks_and_stores_under_the_key_of_whoever_answered() -> None:
     world = World("a", "b", cache=True)
     call = world.ask()
