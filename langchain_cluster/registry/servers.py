@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Callable, Iterable, Iterator
 from urllib.parse import urlsplit
 
@@ -42,7 +43,7 @@ class Servers:
             try:
                 answer = yield make(url)
             except NETWORK as error:
-                reasons.append(f"{url}: {type(error).__name__}: {printable(error)}")
+                reasons.append(f"{url}: {_why(error)}")
                 continue
             if answer.status >= 500:
                 said = printable(answer.body.decode("utf-8", "replace").strip())
@@ -54,6 +55,16 @@ class Servers:
 
     def __repr__(self) -> str:
         return ", ".join(self._urls)
+
+
+def _why(error: BaseException) -> str:
+    """What went wrong on the way there; of a certificate that is refused, what to do about it."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return f"its certificate is not trusted ({printable(cause.verify_message)}): `ca` says whose are"
+        cause = cause.__cause__ or cause.__context__
+    return f"{type(error).__name__}: {printable(error)}"
 
 
 def _url(text: object, key: str, port: int) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import ssl
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Condition, Thread
@@ -20,6 +21,8 @@ class Asked(NamedTuple):
 
 class FakeServer:
     """Answers what `answer(request)` says; `changed` is notified whenever anything is different."""
+
+    scheme = "http"
 
     def __init__(self, clock: FakeClock) -> None:
         self.clock = clock
@@ -72,9 +75,16 @@ class FakeServer:
     def answer(self, request: Any) -> None:
         raise NotImplementedError
 
+    def secure(self, context: ssl.SSLContext) -> None:
+        """Speak TLS from now on."""
+        self.scheme = "https"  # the handshake is the handlers': one that fails must not end the server
+        self._http.socket = context.wrap_socket(
+            self._http.socket, server_side=True, do_handshake_on_connect=False
+        )
+
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self._http.server_port}"
+        return f"{self.scheme}://127.0.0.1:{self._http.server_port}"
 
     def until(self, happened: Callable[[], bool], end: float) -> None:
         """Wait until `happened()`, the clock shows `end`, or the server breaks."""

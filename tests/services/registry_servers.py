@@ -121,10 +121,11 @@ class Consul(Server):
         expect: int = 1,
         serf: int | None = None,
         join: Any = (),
+        https: int = -1,
         **extra: Any,
     ) -> None:
         ports = {kind: free_port() for kind in ("http", "serf_lan", "serf_wan", "server")}
-        ports |= {"dns": -1, "grpc": -1} | ({"serf_lan": serf} if serf else {})
+        ports |= {"dns": -1, "grpc": -1, "https": https} | ({"serf_lan": serf} if serf else {})
         config = {
             "performance": {"raft_multiplier": 1},
             "check_update_interval": "0s",
