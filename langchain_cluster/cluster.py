@@ -8,11 +8,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import aclosing
+from dataclasses import replace
 from random import Random
 from threading import RLock
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
+from langchain_cluster.drive import shelf
 from langchain_cluster.drive.audits import Audits
 from langchain_cluster.drive.background import Background
 from langchain_cluster.drive.blocking import BlockingDriver
@@ -21,6 +23,7 @@ from langchain_cluster.drive.deadline import bounded
 from langchain_cluster.drive.follow import GRACE, Followers
 from langchain_cluster.drive.fork import on_fork
 from langchain_cluster.drive.recall import Recalls
+from langchain_cluster.drive.renewals import Renewals
 from langchain_cluster.drive.shared_answers import SharedAnswers
 from langchain_cluster.drive.tally import Tally
 from langchain_cluster.drive.tasks import TaskDriver
@@ -59,6 +62,7 @@ from langchain_cluster.model.stability import StabilityPolicy
 from langchain_cluster.plan.attempts import ask
 from langchain_cluster.plan.call import complete, relay
 from langchain_cluster.plan.context import Context
+from langchain_cluster.plan.renew import renew
 from langchain_cluster.plugins import make_balancer
 from langchain_cluster.pool.pool import Pool
 from langchain_cluster.ports import (
@@ -229,6 +233,8 @@ class Cluster:
             self.clock, self.caller, cache, self.tracing, self._workers, recalls, self.semantic_cache
         )
         self.tasks = TaskDriver(self.clock, self.caller, cache, self.tracing, recalls, self.semantic_cache)
+        self._claims = shelf.claims(cache)
+        self._renewals = Renewals(self._renew, self._workers, self._emit, self.clock.now)
         self._audits: Audits | None = None
         if self.semantic_cache is not None:
             self._audits = Audits(
@@ -290,6 +296,8 @@ class Cluster:
             alone=self._alone,
             spending=self.spending,
             wall=self.wall,
+            claims=cached and self._claims and role is not Role.EMBEDDING,
+            renewals=self._renewals if cached else None,
         )
 
     def _ask_again(self, request: Request) -> Answer:
@@ -297,6 +305,12 @@ class Cluster:
         policy = self.policy_for(request.agent).but(cache=False, attempts=1, hedge=None)
         cx = self.context(policy, request.role)
         return self.blocking.run(ask(request, cx, self.clock.now(), "off"))
+
+    def _renew(self, request: Request, policy: Policy) -> Answer | None:
+        """An endpoint's answer beside the calls, for the cache."""
+        # Whoever waits for an answer goes first.
+        cx = self.context(policy.but(hedge=None), request.role)
+        return self.blocking.run(renew(replace(request, priority="sheddable"), cx))
 
     def policy_for(self, agent: str | None) -> Policy:
         """The policy of an agent by name; the default where it has none of its own."""
@@ -451,6 +465,7 @@ class Cluster:
             self._starting = True
             try:
                 self._tally.open()
+                self._renewals.open()
                 self.telemetry.begin()
                 beside = (self.health, self.alerts, self._exchange)
                 if self._sources or any(part is not None for part in beside):
@@ -507,6 +522,7 @@ class Cluster:
                 self._checking.stop(GRACE)
                 self.health.close()
             drained = self._tally.drain(self.drain_timeout if drain_timeout is None else drain_timeout)
+            self._renewals.close(GRACE)
             self._workers.close()
             if self.alerts is not None and self._watching is not None:
                 self._watching.stop(GRACE)

@@ -218,6 +218,18 @@ class CacheStore(Protocol):
     async def aclose(self) -> None: ...
 
 
+class Claim(Protocol):
+    """The right to ask a new question for all processes, until it ends."""
+
+    def end(self, *, shared: bool) -> None:
+        """Give it back, without waiting for anything.
+
+        Args:
+            shared: whether those who wait should look again, and one of them claim it if there is no answer.
+                If not, there will be none to share, and each of them asks for itself.
+        """
+
+
 class AlikeStore(Protocol):
     """Answers under what questions mean. `hit.answer` is the bytes, `hit.audit` whether to check it."""
 

@@ -30,6 +30,7 @@ class Backlog:
         self._writing: str | None = None
         self._thread: Thread | None = None
         self._closing = False
+        self._after: list[Callable[[], None]] = []
         self.lost = 0
 
     def add(self, key: str, value: bytes, ttl: float | None) -> None:
@@ -45,6 +46,14 @@ class Backlog:
                 self._thread = Thread(target=self._run, name="langchain-cluster-cache-writes", daemon=True)
                 self._thread.start()
             self._changed.notify_all()
+
+    def then(self, do: Callable[[], None]) -> None:
+        """Do something that waits for nothing when no write waits any more: at once if none does."""
+        with self._changed:
+            if self._waiting or self._writing is not None:
+                self._after.append(do)
+                return
+        do()
 
     def get(self, key: str) -> bytes | None:
         """What waits to be written under a key."""
@@ -76,7 +85,12 @@ class Backlog:
             finally:
                 with self._changed:
                     self._writing = None
+                    after: list[Callable[[], None]] = []
+                    if not self._waiting:
+                        after, self._after = self._after, after
                     self._changed.notify_all()
+                for do in after:
+                    do()
 
     def close(self) -> None:
         """Make the writes that wait, and end the thread."""

@@ -46,6 +46,14 @@ class Clients:
                 self._blocking = self.make()
             return self._blocking
 
+    def kept(self) -> Any:
+        """The client of all threads if there is one yet, else None."""
+        return self._blocking
+
+    def kept_here(self) -> Any:
+        """The client of the running event loop if there is one yet, else None."""
+        return self._by_loop.get(asyncio.get_running_loop())
+
     def awaited(self) -> Any:
         """The client of the running event loop."""
         loop = asyncio.get_running_loop()

@@ -10,14 +10,14 @@ from langchain_cluster.errors import ConfigError
 JITTER = 0.1  # of a store's own time to live: entries stored together must not all be asked anew together
 
 
-def checked(ttl: float) -> float:
+def checked(ttl: float, name: str = "ttl") -> float:
     """A time to live as it was given.
 
     Raises:
         ConfigError: it is not a finite number of seconds > 0. To remove an entry, delete it.
     """
     if type(ttl) not in (int, float) or not isfinite(ttl) or ttl <= 0:
-        raise ConfigError(f"ttl {ttl!r} is not a finite number of seconds > 0", key="cache")
+        raise ConfigError(f"{name} {ttl!r} is not a finite number of seconds > 0", key="cache")
     return ttl
 
 

@@ -13,9 +13,9 @@ from random import Random
 from threading import Lock
 from typing import Literal, get_args
 
-from langchain_cluster.cache.glob import matcher
 from langchain_cluster.cache.lifetime import checked, lifetime
 from langchain_cluster.cache.order import ORDERS, Entry, Order
+from langchain_cluster.cache.selection import Invalidates, Selection
 from langchain_cluster.cache.stats import CacheStats
 from langchain_cluster.cache.twins import AsyncTwins
 from langchain_cluster.errors import ConfigError
@@ -24,7 +24,7 @@ EvictionPolicy = Literal["lru", "lfu", "fifo", "ttl", "sieve"]
 _SWEPT = 4  # entries looked at for expiry with each write: the sweep is faster than the writer
 
 
-class MemoryCache(AsyncTwins):
+class MemoryCache(AsyncTwins, Invalidates):
     """Bytes in a bounded dict.
 
     Args:
@@ -175,12 +175,20 @@ class MemoryCache(AsyncTwins):
 
     def clear(self, pattern: str = "*") -> int:
         """Remove the entries whose key matches a glob (`cache/glob.py`); how many there were."""
-        means, now = matcher(pattern), self._clock()
+        return self.remove(Selection((pattern,)))
+
+    def remove(self, selected: Selection) -> int:
+        """See `clear`."""
+        now = self._clock()
         with self._lock:
-            gone = {key: entry for key, entry in self._entries.items() if means(key)}
+            gone = {k: e for k, e in self._entries.items() if selected.means(k) and selected.has(e.value)}
             for key in gone:
                 self._drop(key)
             return sum(entry.expires > now for entry in gone.values())
+
+    async def aremove(self, selected: Selection) -> int:
+        """See `clear`."""
+        return self.remove(selected)
 
     def close(self) -> None:
         """Nothing to give back: another cluster may share it, and reads on."""

@@ -8,15 +8,16 @@ keys that are its own.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import inf
 from typing import Any
 
 from langchain_cluster.balancer.ring import Ring, digest
-from langchain_cluster.cache.layered import Ask, Asking, arun, run
+from langchain_cluster.cache.asking import Ask, Asking, arun, run
+from langchain_cluster.cache.selection import Invalidates, Selection
 from langchain_cluster.cache.stats import CacheStats
 from langchain_cluster.errors import ConfigError
-from langchain_cluster.plan.effects import Found
+from langchain_cluster.plan.effects import Claimed, Found
 from langchain_cluster.ports import CacheStore
 
 VNODES = 160  # points of a shard on the ring: their parts differ by about a tenth
@@ -36,7 +37,7 @@ class _Shard:
     weight: float = 1.0
 
 
-class ShardedCache:
+class ShardedCache(Invalidates):
     """Stores that divide the keys among them.
 
     Args:
@@ -182,6 +183,41 @@ class ShardedCache:
     async def aclear(self, pattern: str = "*") -> int:
         """See `clear`."""
         return sum([await store.aclear(pattern) for store in self.stores])
+
+    def remove(self, selected: Selection) -> int:
+        """Remove what is selected from all stores; how many there were."""
+        return sum(store.remove(selected) for store in self.stores)
+
+    async def aremove(self, selected: Selection) -> int:
+        """See `remove`."""
+        return sum([await store.aremove(selected) for store in self.stores])
+
+    # -- one of many processes asks: in the store of the first key ---------------------------------------
+
+    @property
+    def claims(self) -> bool:
+        """Whether processes agree in some store on who asks a new question."""
+        return any(getattr(store, "claims", False) for store in self.stores)
+
+    def claim(self, keys: Sequence[str], streaming: bool = False) -> Claimed | None:
+        """See `RedisCache.claim`; None where the key's own store has no claims."""
+        return run(self._claim(keys, streaming))
+
+    async def aclaim(self, keys: Sequence[str], streaming: bool = False) -> Claimed | None:
+        """See `claim`."""
+        return await arun(self._claim(keys, streaming))
+
+    def _claim(self, keys: Sequence[str], streaming: bool) -> Asking[Claimed | None]:
+        first, *others = self._divided(keys)
+        if not getattr(first[0], "claims", False):
+            return None
+        claimed: Claimed | None = yield Ask(first[0], "claim", (first[1], streaming))
+        for store, part in others:
+            if claimed is not None and claimed.raw is None:
+                raws = yield Ask(store, "mget", (part,))
+                raw = next((raw for raw in raws if raw is not None), None)
+                claimed = replace(claimed, raw=raw, layer=store.name)
+        return claimed
 
     def _divided(self, keys: Iterable[str]) -> list[tuple[Any, list[str]]]:
         parts: dict[int, tuple[Any, list[str]]] = {}

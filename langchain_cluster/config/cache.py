@@ -8,9 +8,9 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from langchain_cluster.cache import LayeredCache, MemoryCache, RedisCache, ShardedCache
 from langchain_cluster.cache.address import RedisAddress
-from langchain_cluster.cache.layered import WriteMode
+from langchain_cluster.cache.layers import WriteMode
 from langchain_cluster.cache.memory import EvictionPolicy
-from langchain_cluster.cache.redis import PREFIX
+from langchain_cluster.cache.redis import LEASE, PREFIX
 from langchain_cluster.config.secrets import refuse_secrets, variable
 from langchain_cluster.errors import ConfigError
 from langchain_cluster.model.strict import Seconds, Strict, relocated
@@ -43,6 +43,7 @@ class RedisConfig(Strict):
     password_env: str | None = Field(None, description="name of the variable with the password")
     prefix: str = PREFIX
     ttl: Seconds | None = None
+    lease: Seconds | None = LEASE
     connect_timeout: Seconds = 0.3
     timeout: Seconds = 0.3
 
@@ -82,6 +83,7 @@ class RedisConfig(Strict):
                 password_env=self.password_env,
                 connect_timeout=self.connect_timeout,
                 timeout=self.timeout,
+                lease=self.lease,
             )
         except ImportError as missing:
             raise ConfigError(str(missing), key="kind") from None
@@ -99,11 +101,17 @@ class LayeredConfig(Strict):
     write: WriteMode = "through"
     max_pending: int = Field(1_000, ge=1, strict=True)
     fallback_ttl: Seconds = 5.0
+    negative_ttl: Seconds | None = None
 
     def make(self) -> CacheStore:
         """New ones."""
-        layers = _each(self.layers, "layers")
-        return LayeredCache(layers, self.write, max_pending=self.max_pending, fallback_ttl=self.fallback_ttl)
+        return LayeredCache(
+            _each(self.layers, "layers"),
+            self.write,
+            max_pending=self.max_pending,
+            fallback_ttl=self.fallback_ttl,
+            negative_ttl=self.negative_ttl,
+        )
 
 
 class ShardedConfig(Strict):

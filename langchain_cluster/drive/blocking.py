@@ -92,10 +92,14 @@ class BlockingDriver:
         match effect:
             case fx.Call(attempt):
                 return self._call(attempt, span)
+            case fx.Lookup(keys, near=True):
+                return shelf.glance(self.store, keys)
             case fx.Lookup(keys, until):
                 return self._lookup(keys, until, span)
             case fx.Store(key, raw, until, ttl):
                 return self._shelved(shelf.put, until, key, raw, ttl)
+            case fx.ClaimQuestion(keys, streaming, until):
+                return self._shelved(shelf.claim, until, keys, streaming)
             case fx.LookupEach(keys, until):
                 return self._lookup_each(keys, until, span)
             case fx.StoreEach(raws, until):

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from math import inf
 from typing import Any
 
-from langchain_cluster.plan.effects import Found
+from langchain_cluster.plan.effects import Claimed, Found
 
 
 def longest(store: Any) -> float:
@@ -57,6 +57,21 @@ async def afind_each(store: Any, keys: Sequence[str]) -> list[Found | None]:
     if hasattr(store, "afind_each"):
         return await store.afind_each(keys)  # type: ignore[no-any-return]
     return [None if raw is None else Found(raw, store.name) for raw in await store.amget(keys)]
+
+
+def claims(store: Any) -> bool:
+    """Whether processes agree there on who asks a new question."""
+    return bool(getattr(store, "claims", False))
+
+
+def claim(store: Any, keys: Sequence[str], streaming: bool) -> Claimed | None:
+    """Claim a question, where that can be."""
+    return store.claim(keys, streaming) if claims(store) else None
+
+
+async def aclaim(store: Any, keys: Sequence[str], streaming: bool) -> Claimed | None:
+    """The asyncio twin of `claim`."""
+    return await store.aclaim(keys, streaming) if claims(store) else None
 
 
 def put(store: Any, key: str, raw: bytes, ttl: float | None = None) -> tuple[str, ...] | None:

@@ -89,10 +89,14 @@ class TaskDriver:
         match effect:
             case fx.Call(attempt):
                 return await self._call(attempt, span)
+            case fx.Lookup(keys, near=True):
+                return shelf.glance(self.store, keys)
             case fx.Lookup(keys, until):
                 return await self._lookup(keys, until, span)
             case fx.Store(key, raw, until, ttl):
                 return await self._shelved(shelf.aput, until, key, raw, ttl)
+            case fx.ClaimQuestion(keys, streaming, until):
+                return await self._shelved(shelf.aclaim, until, keys, streaming)
             case fx.LookupEach(keys, until):
                 return await self._lookup_each(keys, until, span)
             case fx.StoreEach(raws, until):

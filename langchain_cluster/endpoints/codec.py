@@ -9,6 +9,8 @@ from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 from pydantic import BaseModel
 
+from langchain_cluster.model.label import unlabelled
+
 T = TypeVar("T", bound=BaseModel)
 _VERSION = b"\x01"
 _FIELDS = (
@@ -21,7 +23,8 @@ _REMEMBERED = 1024  # decoded answers kept beside their bytes
 class AnswerCodec:
     """Encodes a `ChatResult` or a merged stream; decodes to a `ChatResult` of the reader's own.
 
-    The last answers decoded are remembered by their bytes, so that a hot one costs a copy, not a parse.
+    Bytes may have a label (`model/label.py`). The last answers decoded are remembered by them, so that a
+    hot one costs a copy, not a parse.
     """
 
     def __init__(self) -> None:
@@ -53,6 +56,7 @@ class AnswerCodec:
 
 
 def _parse(raw: bytes) -> ChatResult:
+    raw = unlabelled(raw)
     if raw[:1] != _VERSION:
         raise ValueError("not an answer, or one of another version")
     read = orjson.loads(memoryview(raw)[1:])

@@ -21,6 +21,7 @@ from langchain_core.retrievers import BaseRetriever
 from langchain_core.runnables import RunnableBinding
 
 from langchain_cluster.balancer.tables import remember
+from langchain_cluster.model.cache_key import cache_key
 from langchain_cluster.model.call import Request
 from langchain_cluster.model.endpoint import Endpoint
 from langchain_cluster.pool.match import lacks
@@ -302,23 +303,25 @@ def identity_of(endpoint: Endpoint) -> str:
         return endpoint.identity
     model, bound = _unbound(endpoint.model)
     kind = type(model)
-    parts = [kind.__module__, kind.__qualname__, repr(parameters_of(model)) if model is not None else ""]
+    # The name first: answers are taken back by it (`model/cache_key.py`).
+    name = bound.get("model") or getattr(model, "model_name", None) or getattr(model, "model", None)
+    parts = [
+        name if isinstance(name, str) else kind.__qualname__,
+        kind.__module__,
+        kind.__qualname__,
+        repr(parameters_of(model)) if model is not None else "",
+    ]
     if bound:
         parts.append(repr(sorted(_arguments(bound).items(), key=lambda item: item[0])))
     return "|".join(parts)
 
 
-@lru_cache(maxsize=4096)
-def scope(tenant: str | None) -> str:
-    """A tenant's part of the key space, by which its entries can be found together."""
-    return sha256((tenant or "").encode()).hexdigest()[:12]
-
-
 def _key(request: Request, identity: str) -> str:
     digest = sha256(f"{request.fingerprint}|{identity}".encode()).hexdigest()
-    return f"lc:{{{scope(request.tenant)}}}:{digest}"
+    return cache_key(request.tenant, identity, digest)
 
 
 def _scope(request: Request, identity: str) -> str:
     scope = "" if request.meaning is None else request.meaning.scope
-    return sha256(f"{scope}|{identity}".encode()).hexdigest()[:32]
+    digest = sha256(f"{scope}|{identity}".encode()).hexdigest()[:32]
+    return cache_key(request.tenant, identity, digest)

@@ -26,6 +26,7 @@ from langchain_cluster.endpoints.malformed import Malformed
 from langchain_cluster.errors import ConfigError
 from langchain_cluster.model.call import Attempt, Outcome, Verdict
 from langchain_cluster.model.endpoint import Endpoint
+from langchain_cluster.model.label import unlabelled
 
 _VERSION = b"D\x01"
 
@@ -166,6 +167,7 @@ class DocumentsCodec:
 
     def decode(self, raw: bytes) -> list[Document]:
         """Fresh documents. Raises ValueError for bytes that were not written by `encode`."""
+        raw = unlabelled(raw)
         if raw[:2] != _VERSION:
             raise ValueError("not documents, or those of another version")
         try:

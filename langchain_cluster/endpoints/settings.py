@@ -10,7 +10,7 @@ from langchain_cluster.errors import ConfigError
 from langchain_cluster.model.policy import Policy
 
 PRIORITIES = ("critical", "normal", "sheddable")
-_KEYS = ("policy", "key", "tenant", "tier", "timeout", "priority", "cache", "tags", "zone")
+_KEYS = ("policy", "key", "tenant", "tier", "timeout", "priority", "cache", "cache_tags", "tags", "zone")
 _WHERE = "configurable.cluster"
 
 SCOPE = "_cluster_scope"
@@ -26,6 +26,7 @@ class CallSettings:
         key: affinity; the LangGraph thread if None. tenant: whose call this is.
         tier, zone, tags: narrow the endpoints. priority: "critical", "normal" or "sheddable".
         timeout: the call's whole time, seconds. cache: True, False or "refresh".
+        cache_tags: under which its answer can be taken back, besides those of the policy.
         agent: `lc_agent_name` of the run.
     """
 
@@ -36,6 +37,7 @@ class CallSettings:
     timeout: float | str | None = None
     priority: str = "normal"
     cache: bool | Literal["refresh"] | None = None
+    cache_tags: frozenset[str] = frozenset()
     tags: frozenset[str] = frozenset()
     zone: str | None = None
     agent: str | None = None
@@ -46,6 +48,8 @@ class CallSettings:
             policy = self.policy if isinstance(self.policy, Policy) else policy.but(**self.policy)
         if self.cache is not None:
             policy = policy.but(cache=self.cache)
+        if self.cache_tags:
+            policy = policy.but(cache_tags=tuple(sorted({*policy.cache_tags, *self.cache_tags})))
         if self.timeout is not None:
             policy = policy.within(self.timeout)
         return policy
@@ -81,6 +85,7 @@ def settings_of(config: Mapping[str, Any]) -> CallSettings:
         timeout=given.get("timeout"),
         priority=_one_of(given, "priority", PRIORITIES, "normal"),
         cache=_cache(given.get("cache")),
+        cache_tags=_tags(given.get("cache_tags"), "cache_tags"),
         tags=_tags(given.get("tags")),
         zone=_text(given, "zone"),
         agent=agent if isinstance(agent, str) else None,
@@ -113,13 +118,13 @@ def _cache(value: Any) -> Any:
     raise ConfigError(f"unknown value {value!r}", key=f"{_WHERE}.cache", valid=("True", "False", "'refresh'"))
 
 
-def _tags(value: Any) -> frozenset[str]:
+def _tags(value: Any, key: str = "tags") -> frozenset[str]:
     if value is None:
         return frozenset()
     if isinstance(value, str):
         return frozenset({value})
     if not isinstance(value, list | tuple | set | frozenset) or not all(isinstance(t, str) for t in value):
-        raise ConfigError(f"{value!r} is not a list of texts", key=f"{_WHERE}.tags")
+        raise ConfigError(f"{value!r} is not a list of texts", key=f"{_WHERE}.{key}")
     return frozenset(value)
 
 

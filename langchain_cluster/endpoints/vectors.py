@@ -16,7 +16,7 @@ from dataclasses import replace
 from hashlib import sha256
 
 from langchain_cluster.endpoints.embedding import Texts
-from langchain_cluster.endpoints.fingerprint import scope
+from langchain_cluster.model.cache_key import cache_key
 from langchain_cluster.model.call import Request
 
 _HEAD = struct.Struct("<2sII")
@@ -72,7 +72,7 @@ class TextParts:
         asked: Texts = request.payload
         if asked.identity is None:
             return ()
-        where = f"lc:{{{scope(request.tenant)}}}:"
+        where = cache_key(request.tenant, asked.identity, "")
         whose = sha256(asked.identity.encode()).hexdigest()
         return tuple([f"{where}{sha256((digest + whose).encode()).hexdigest()}" for digest in asked.digests])
 

@@ -292,6 +292,20 @@ class AuditFailed(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class AnswerRenewed(Event):
+    """A cached answer that was or would soon be too old was asked anew beside the calls, in `seconds`."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class RenewalFailed(Event):
+    """A cached answer could not be asked anew. It is given until it is too old for that, too."""
+
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
 class DiscoveryFailed(Event):
     """A discovery source cannot be read: the last roster stays. Told once until it has recovered.
 

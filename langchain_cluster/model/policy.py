@@ -12,6 +12,7 @@ from pydantic import Field, model_validator
 from tenacity.stop import stop_base
 from tenacity.wait import wait_base, wait_random_exponential
 
+from langchain_cluster.model.label import MOST_TAGS
 from langchain_cluster.model.strict import Seconds, Strict
 
 
@@ -214,6 +215,12 @@ class Policy(Strict):
             "static_answer" (that text), "raise". Empty: the error is raised.
         static_answer: the text of that step. tiers: from the best to the cheapest.
         stale_for: how long a copy of a cached answer is kept for "stale_cache".
+        fresh_for: how old a cached answer may be; None: as old as the cache lets it get.
+        stale_while_revalidate: for how long an answer older than that is still given at once, while it is
+            asked anew beside the call, once for all processes of one Redis.
+        refresh_ahead: part of `fresh_for` after which an answer that is asked for often is asked anew beside
+            the call, between 0 and 1.
+        cache_tags: under which answers can be taken back from the cache, at most 16.
     """
 
     attempts: int = Field(3, ge=1)
@@ -234,6 +241,17 @@ class Policy(Strict):
     static_answer: str | None = None
     tiers: tuple[str, ...] = ()
     stale_for: Seconds = 86_400.0
+    fresh_for: Seconds | None = None
+    stale_while_revalidate: Seconds | None = None
+    refresh_ahead: float | None = Field(None, gt=0, lt=1)
+    cache_tags: tuple[str, ...] = Field((), max_length=MOST_TAGS)
+
+    @model_validator(mode="after")
+    def _aged(self) -> Self:
+        for name in ("stale_while_revalidate", "refresh_ahead"):
+            if getattr(self, name) is not None and self.fresh_for is None:
+                raise ValueError(f"{name} goes by the age of answers: give fresh_for as well")
+        return self
 
     @model_validator(mode="after")
     def _ladder(self) -> Self:

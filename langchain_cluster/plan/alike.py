@@ -8,8 +8,10 @@ from __future__ import annotations
 from langchain_cluster.model.call import Answer, Request
 from langchain_cluster.model.endpoint import Endpoint
 from langchain_cluster.model.events import CacheFailed
+from langchain_cluster.model.label import given_at
 from langchain_cluster.plan.context import Context
 from langchain_cluster.plan.effects import LookupAlike, Plan, StoreAlike
+from langchain_cluster.plan.fresh import served
 
 # Seconds a question's meaning may keep a call waiting, and the part of the time left. The first one loads a
 # model, and some embedders are far away.
@@ -25,6 +27,8 @@ def answer_alike(request: Request, cx: Context, started: float) -> Plan[Answer |
     try:
         hit = yield from LookupAlike(request.meaning.text, scopes, _until(cx, started))
         if hit is None:
+            return None
+        if not served(given_at(hit.answer), request, cx):
             return None
         value = cx.codec.decode(hit.answer)  # type: ignore[union-attr]
     except Exception as error:

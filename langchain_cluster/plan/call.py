@@ -11,7 +11,8 @@ from langchain_cluster.plan.degrade import degrading
 from langchain_cluster.plan.each import with_each_cached
 from langchain_cluster.plan.effects import Plan
 from langchain_cluster.plan.hedge import ask_hedged, ask_stream_hedged
-from langchain_cluster.plan.lookup import Ask, with_cache, without_value
+from langchain_cluster.plan.lookup import with_cache, without_value
+from langchain_cluster.plan.times import Ask
 
 
 def complete(request: Request, cx: Context) -> Plan[Answer]:

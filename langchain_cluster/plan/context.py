@@ -16,7 +16,7 @@ from langchain_cluster.model.endpoint import Endpoint
 from langchain_cluster.model.events import CacheFailed, CacheRecovered, Event
 from langchain_cluster.model.policy import Policy
 from langchain_cluster.pool.pool import Pool
-from langchain_cluster.ports import Codec, LimitStore
+from langchain_cluster.ports import Claim, Codec, LimitStore
 
 
 class Keys(Protocol):
@@ -64,6 +64,16 @@ class Parts(Protocol):
         """Whether a cached and a fresh value may stand in one answer."""
 
 
+class Renewals(Protocol):
+    """Has known answers asked anew beside the calls. Both return at once."""
+
+    def begin(self, request: Request, policy: Policy) -> None:
+        """Ask anew, unless that is under way."""
+
+    def used(self, request: Request, policy: Policy) -> None:
+        """An answer that will soon be too old was given: ask anew if it is often."""
+
+
 @dataclass(slots=True)
 class Context:
     """One call's view. `policy` is taken at its start: a reload never changes a call half-way.
@@ -78,10 +88,14 @@ class Context:
         static: makes an answer of a text; None where there is no such thing.
         alike: how answers serve questions that mean the same; None: they do not.
         limits: where limits per minute are counted for all processes; None: each counts for itself.
+        claims: whether processes agree in the cache on who asks a new question.
+        renewals: asks answers anew that are too old; None: nobody does.
         alone: since when that place is away, if it is.
         spending: the budgets calls are paid from; None: nobody counts.
-        wall: the time of day, seconds since 1970, that budgets go by.
+        wall: the time of day, seconds since 1970, that budgets and the age of answers go by.
         gave_up: written by the plan: the error of a call whose every attempt failed.
+        claim: written by the plan: the right to ask for all processes, while it is ours.
+        kept: written by the plan: the answer lies in the cache.
         begun: written by the plan: something of an answer was handed out.
         lately: how long answers took; None when nobody goes by it.
         began: when the work began that this call is a part of, and whose time it shares; None: now.
@@ -107,8 +121,12 @@ class Context:
     alone: Outage | None = field(default=None, kw_only=True)
     spending: Spending | None = field(default=None, kw_only=True)
     wall: Callable[[], float] = field(default=lambda: 0.0, kw_only=True)
+    claims: bool = field(default=False, kw_only=True)
+    renewals: Renewals | None = field(default=None, kw_only=True)
     gave_up: BaseException | None = None
     begun: bool = False
+    claim: Claim | None = None
+    kept: bool = False
 
     def cache_failed(self, operation: str, error: str) -> None:
         """The cache could not do that; the call goes on without it."""

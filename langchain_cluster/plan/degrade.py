@@ -21,7 +21,8 @@ from langchain_cluster.model.events import CallDegraded
 from langchain_cluster.model.policy import Step
 from langchain_cluster.plan.context import Context
 from langchain_cluster.plan.effects import Plan
-from langchain_cluster.plan.lookup import Ask, look_up, stale_key
+from langchain_cluster.plan.lookup import look_up, stale_key
+from langchain_cluster.plan.times import Ask
 
 _HOPELESS = (NoEndpointAvailable, ClusterExhausted, Overloaded, DeadlineExceeded, BudgetExceeded)
 

@@ -7,7 +7,8 @@ from typing import Any
 from langchain_cluster.model.call import Answer, Request
 from langchain_cluster.plan.context import Context, Parts
 from langchain_cluster.plan.effects import LookupEach, Plan, StoreEach
-from langchain_cluster.plan.lookup import Ask, look_until, together
+from langchain_cluster.plan.lookup import together
+from langchain_cluster.plan.times import Ask, look_until
 
 
 def with_each_cached(

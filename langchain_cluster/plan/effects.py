@@ -13,7 +13,7 @@ from langchain_cluster.model.call import Attempt, Outcome, Resume
 from langchain_cluster.model.endpoint import Endpoint, Roster
 from langchain_cluster.model.health import Health
 from langchain_cluster.model.scope import Away, Refused, Scope, Taken
-from langchain_cluster.ports import Awaited, Begun, Discovery, HealthCheck, LimitStore, Opened
+from langchain_cluster.ports import Awaited, Begun, Claim, Discovery, HealthCheck, LimitStore, Opened
 
 R = TypeVar("R")
 T = TypeVar("T")
@@ -46,12 +46,34 @@ class Found:
     failed: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """What came of claiming a question for all processes.
+
+    Attributes:
+        raw: an answer that is there already, whoever gave it; layer: where it lay.
+        claim: ours, to be ended; None when it is another's.
+        streaming: whether that one's answer comes at its consumer's pace.
+        alone: whether nobody is to be waited for: whoever asked has nothing to share.
+    """
+
+    raw: bytes | None = None
+    layer: str = "miss"
+    claim: Claim | None = None
+    streaming: bool = False
+    alone: bool = False
+
+
 @dataclass(slots=True)
 class Lookup(Effect["Found | None"]):
-    """Read the first of `keys` that the cache holds. Raises what the cache raises, or TimeoutError."""
+    """Read the first of `keys` that the cache holds. Raises what the cache raises, or TimeoutError.
+
+    `near`: only what it can tell without waiting for anything.
+    """
 
     keys: tuple[str, ...]
     until: float | None = field(default=None, compare=False, repr=False)
+    near: bool = False
 
 
 @dataclass(slots=True)
@@ -65,6 +87,15 @@ class Store(Effect["tuple[str, ...] | None"]):
     raw: bytes
     until: float | None = field(default=None, compare=False, repr=False)
     ttl: float | None = None
+
+
+@dataclass(slots=True)
+class ClaimQuestion(Effect["Claimed | None"]):
+    """Claim the question whose answer may lie under `keys`; None where nobody claims. Raises as `Lookup`."""
+
+    keys: tuple[str, ...]
+    streaming: bool = False
+    until: float | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(slots=True)

@@ -2,25 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from langchain_cluster.errors import DeadlineExceeded
 from langchain_cluster.guard.flights import Flight
 from langchain_cluster.model.call import Answer, Request
+from langchain_cluster.model.label import given_at, labelled
 from langchain_cluster.plan.alike import answer_alike, store_alike
+from langchain_cluster.plan.claim import claimed_by, claiming
 from langchain_cluster.plan.context import Context
 from langchain_cluster.plan.effects import Lookup, Plan, Store, Wait
-
-# Seconds a cache may keep a call waiting, and the part of the time left: a cache that hangs is a miss.
-LONGEST_LOOK = 1.0
-LOOK = 0.25
-
-Ask = Callable[[Request, Context, float, str], Plan[Answer]]
-Keep = Callable[[Request, Answer, Context, float], Plan["bytes | None"]]
-
-PATIENCE = 0.5  # of the time left: how long to wait for a leader that streams at its consumer's pace
-# Seconds, for the same: a consumer may pause for good, and be the very thread that waits here.
-LONGEST_PATIENCE = 5.0
+from langchain_cluster.plan.fresh import served
+from langchain_cluster.plan.times import LONGEST_FOR_ALL, LONGEST_LOOK, Ask, Keep, look_until, patience
 
 
 def with_cache(request: Request, cx: Context, started: float, ask: Ask, *, streaming: bool) -> Plan[Answer]:
@@ -29,12 +20,18 @@ def with_cache(request: Request, cx: Context, started: float, ask: Ask, *, strea
     if not keys or cx.codec is None:
         return (yield from ask(request, cx, started, "off"))
     if cx.policy.cache != "refresh":
-        hit = yield from look_up(keys, cx, started)
+        # What is far away one of the identical calls looks for, and only it.
+        hit = yield from look_up(keys, cx, started, request, near=cx.claims)
         if hit is not None:
             return hit
+        if cx.claims:
+            ask = claiming(ask, keys, streaming=streaming)
     if cx.alike is not None and request.meaning is not None:
         ask = _recalling(ask)
-    return (yield from together(request, cx, started, ask, store, keys, streaming=streaming))
+    if cx.claims and cx.policy.cache != "refresh":
+        ask = _looking(ask, keys)
+    plan = together(request, cx, started, ask, store, keys, streaming=streaming)
+    return (yield from (claimed_by(plan, cx) if cx.claims else plan))
 
 
 def _recalling(ask: Ask) -> Ask:
@@ -45,6 +42,16 @@ def _recalling(ask: Ask) -> Ask:
         return known if known is not None else (yield from ask(request, cx, started, source))
 
     return recall_or_ask
+
+
+def _looking(ask: Ask, keys: tuple[str, ...]) -> Ask:
+    """`ask`, unless the answer lies in the cache."""
+
+    def look_or_ask(request: Request, cx: Context, started: float, source: str) -> Plan[Answer]:
+        hit = yield from look_up(keys, cx, started, request)
+        return hit if hit is not None else (yield from ask(request, cx, started, source))
+
+    return look_or_ask
 
 
 def together(
@@ -62,12 +69,12 @@ def together(
         answer = yield from ask(request, cx, started, "miss")
         yield from keep(request, answer, cx, started)
         return answer
-    key = flight_key(request, keys)
+    key = flight_key(request, keys, cx)
     while True:
         flight, leads = cx.flights.join(key, streaming=streaming, terms=cx.policy)
         if leads:
             return (yield from lead(request, cx, started, ask, keep, key, flight))
-        yield from Wait(flight, patience(flight, cx, started))
+        yield from Wait(flight, patience(flight.streaming, cx, started))
         shared = share(flight, cx, started)
         if shared is not None:
             return shared
@@ -78,26 +85,42 @@ def together(
     return answer
 
 
-def flight_key(request: Request, keys: tuple[str, ...]) -> str:
+def flight_key(request: Request, keys: tuple[str, ...], cx: Context) -> str:
     """Calls with this key may be answered by one another's endpoints."""
     key = "|".join(keys)
+    if cx.policy.cache == "refresh":
+        key += "|refresh"  # what others are answered with may be what they found
     if request.particular or request.zone is not None:
         key += repr((request.tier, sorted(request.tags), request.model, sorted(request.needs), request.zone))
     return key
 
 
-def look_up(keys: tuple[str, ...], cx: Context, started: float) -> Plan[Answer | None]:
-    """The cached answer, or None."""
+def look_up(
+    keys: tuple[str, ...],
+    cx: Context,
+    started: float,
+    request: Request | None = None,
+    *,
+    near: bool = False,
+) -> Plan[Answer | None]:
+    """The cached answer, or None.
+
+    Args:
+        request: only one that is not too old for it. near: only one for which nothing has to be waited.
+    """
     try:
-        found = yield from Lookup(keys, look_until(cx, started))
+        found = yield from Lookup(keys, look_until(cx, started), near)
         if found is None:
-            cx.cache_worked("lookup")
+            if not near:
+                cx.cache_worked("lookup")
             return None
         for error in found.failed:
             cx.cache_failed("lookup", error)
         if not found.failed and found.layer != "memory":  # the nearest alone says nothing of the others
             cx.cache_worked("lookup")
         if found.raw is None:
+            return None
+        if request is not None and not served(given_at(found.raw), request, cx):
             return None
         value = cx.codec.decode(found.raw)  # type: ignore[union-attr]
     except Exception as error:
@@ -137,22 +160,6 @@ def share(flight: Flight, cx: Context, started: float) -> Answer | None:
     return Answer(value, "memory", seconds=cx.now() - started, cost=0.0)
 
 
-def patience(flight: Flight, cx: Context, started: float) -> float | None:
-    """Until when to wait for the leader."""
-    timeout, now = cx.policy.timeout, cx.now()
-    if timeout is None:
-        return now + LONGEST_PATIENCE if flight.streaming else None
-    left = started + timeout - now
-    return now + (min(LONGEST_PATIENCE, left * PATIENCE) if flight.streaming else left * 0.9)
-
-
-def look_until(cx: Context, started: float) -> float:
-    """Until when to wait for the cache."""
-    now = cx.now()
-    timeout = cx.policy.timeout
-    return now + (LONGEST_LOOK if timeout is None else min(LONGEST_LOOK, (started + timeout - now) * LOOK))
-
-
 def store(request: Request, answer: Answer, cx: Context, started: float) -> Plan[bytes | None]:
     """Cache a whole answer; its bytes, or None when it is not one. A failed store is an event.
 
@@ -162,23 +169,28 @@ def store(request: Request, answer: Answer, cx: Context, started: float) -> Plan
     if not answer.storable or cx.keys is None or cx.codec is None:
         return None
     if endpoint is None:
-        # Of another question's answer no copy is kept: it would outlive the one that is checked.
-        return cx.codec.encode(answer.value) if answer.source == "semantic" else None
+        # It was known: of another question's answer no copy is kept, which would outlive the one that is
+        # checked, and this question's own is kept already.
+        return cx.codec.encode(answer.value) if answer.source not in ("miss", "off") else None
     raw: bytes | None = None
     try:
         raw = cx.codec.encode(answer.value)
-        failed = yield from Store(cx.keys.of(request, endpoint.endpoint), raw, look_until(cx, started))
+        kept = labelled(raw, cx.wall(), cx.policy.cache_tags)
+        longest = LONGEST_LOOK if cx.claim is None else LONGEST_FOR_ALL
+        until = look_until(cx, started, longest)
+        failed = yield from Store(cx.keys.of(request, endpoint.endpoint), kept, until)
+        cx.kept = not failed
         if not failed:
             cx.cache_worked("store")
         for name in failed or ():
             cx.cache_failed("store", name)
         if "stale_cache" in cx.policy.degrade:
             spare = stale_key(cx.keys.of(request, endpoint.endpoint))
-            yield from Store(spare, raw, look_until(cx, started), cx.policy.stale_for)
+            yield from Store(spare, kept, look_until(cx, started), cx.policy.stale_for)
     except Exception as error:
         cx.cache_failed("store", type(error).__name__)
     if raw is not None:
-        yield from store_alike(request, answer, raw, endpoint.endpoint, cx, started)
+        yield from store_alike(request, answer, kept, endpoint.endpoint, cx, started)
     return raw
 
 

@@ -14,7 +14,7 @@ from langchain_cluster.guard.flights import Flight, Flights
 from langchain_cluster.guard.outage import Outage
 from langchain_cluster.model.events import CacheFailed, CacheRecovered, Event, NotCached
 from langchain_cluster.plan.effects import Lookup, Plan, Store, Wait
-from langchain_cluster.plan.lookup import LONGEST_LOOK, LONGEST_PATIENCE, LOOK
+from langchain_cluster.plan.times import LONGEST_LOOK, LONGEST_PATIENCE, LOOK
 from langchain_cluster.ports import Codec
 
 

@@ -15,7 +15,7 @@ from langchain_cluster.drive.clock import SystemClock
 from langchain_cluster.drive.deadline import bounded
 from langchain_cluster.drive.tasks import TaskDriver
 from langchain_cluster.endpoints.canonical import canonical, digest
-from langchain_cluster.endpoints.fingerprint import Uncacheable, scope
+from langchain_cluster.endpoints.fingerprint import Uncacheable
 from langchain_cluster.endpoints.identity import Identity, configured, name_of, settings_in
 from langchain_cluster.endpoints.settings import settings_of
 from langchain_cluster.endpoints.values import ValueCodec
@@ -23,6 +23,7 @@ from langchain_cluster.errors import ConfigError
 from langchain_cluster.faces import a_store
 from langchain_cluster.guard.flights import Flights
 from langchain_cluster.guard.outage import Outage
+from langchain_cluster.model.cache_key import scope
 from langchain_cluster.model.events import NotCached
 from langchain_cluster.model.policy import Policy
 from langchain_cluster.model.strict import seconds_of

@@ -12,6 +12,7 @@ from langchain_cluster.guard.flights import Flights
 from langchain_cluster.model.call import Answer, Attempt, Outcome, Request
 from langchain_cluster.model.endpoint import Endpoint
 from langchain_cluster.model.events import AttemptEnded, CacheFailed, CallEnded, Event
+from langchain_cluster.model.label import unlabelled
 from langchain_cluster.model.policy import Policy
 from langchain_cluster.plan.call import complete, relay
 from langchain_cluster.plan.context import Context
@@ -54,7 +55,7 @@ class Words:
     def decode(self, raw: bytes) -> Any:
         if raw == b"broken":
             raise ValueError("not ours")
-        return raw.decode()
+        return unlabelled(raw).decode()
 
 
 class Stream:

@@ -10,8 +10,9 @@ from langchain_cluster.errors import ClusterExhausted, DeadlineExceeded
 from langchain_cluster.guard.flights import Flights
 from langchain_cluster.model.call import Outcome, Request
 from langchain_cluster.model.endpoint import Endpoint
+from langchain_cluster.model.label import labelled
 from langchain_cluster.plan.effects import Call, Found, Lookup, Open, Relay, Store, Wait
-from langchain_cluster.plan.lookup import LONGEST_PATIENCE
+from langchain_cluster.plan.times import LONGEST_PATIENCE
 from tests.plan.stepping import OneKey, World
 
 HI = Outcome.ok(value="hi", seconds=0.1)
@@ -52,7 +53,7 @@ def test_a_miss_asks_and_stores_under_the_key_of_whoever_answered() -> None:
     assert isinstance(call.now, Call)
     call.send(Outcome.failed("no"))
     call.send(HI)
-    assert call.now == Store("k@b", b"hi")
+    assert call.now == Store("k@b", labelled(b"hi", 0.0))
     call.send(None)
     assert call.answer is not None
     assert (call.answer.value, call.answer.source, call.answer.attempts) == ("hi", "miss", 2)
@@ -92,7 +93,7 @@ def test_refresh_asks_and_replaces_what_is_kept() -> None:
     call = world.ask()
     assert isinstance(call.now, Call)
     call.send(HI)
-    assert call.now == Store("k@a", b"hi")
+    assert call.now == Store("k@a", labelled(b"hi", 0.0))
     call.send(None)
     assert call.answer is not None
     assert call.answer.source == "miss"
@@ -114,7 +115,7 @@ def test_a_stream_is_stored_when_it_is_whole() -> None:
     call.send(call.started())
     assert isinstance(call.now, Relay)
     call.send(HI)
-    assert call.now == Store("k@a", b"hi")
+    assert call.now == Store("k@a", labelled(b"hi", 0.0))
     call.send(None)
     assert call.answer is not None
     assert call.answer.delivered
@@ -258,7 +259,7 @@ def test_when_the_leader_leaves_a_follower_goes_on_alone() -> None:
     follower.send(None)
     assert isinstance(follower.now, Call)
     follower.send(HI)
-    assert follower.now == Store("k@a", b"hi")
+    assert follower.now == Store("k@a", labelled(b"hi", 0.0))
     follower.send(None)
     assert follower.answer is not None
     assert follower.answer.source == "miss"
@@ -286,7 +287,7 @@ def test_an_answer_that_is_not_whole_is_not_shared() -> None:
     follower.send(None)
     assert isinstance(follower.now, Call)
     follower.send(HI)
-    assert follower.now == Store("k@a", b"hi")
+    assert follower.now == Store("k@a", labelled(b"hi", 0.0))
     follower.send(None)
     assert follower.answer is not None
     assert follower.answer.source == "miss"

@@ -18,7 +18,7 @@ from typing import Any, Self, TypeVar
 
 from langchain_cluster.cache.address import RedisAddress
 from langchain_cluster.cache.clients import Clients
-from langchain_cluster.cache.redis import BREAKER
+from langchain_cluster.cache.guarded import BREAKER
 from langchain_cluster.errors import CacheUnavailable, CircuitOpen, ConfigError
 from langchain_cluster.extras import need
 from langchain_cluster.guard.breaker import CircuitBreaker

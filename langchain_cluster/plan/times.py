@@ -1,0 +1,38 @@
+"""How long may a call wait for its cache, and for another call that asks the same?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from langchain_cluster.model.call import Answer, Request
+from langchain_cluster.plan.context import Context
+from langchain_cluster.plan.effects import Plan
+
+# Seconds a cache may keep a call waiting, and the part of the time left: a cache that hangs is a miss.
+LONGEST_LOOK = 1.0
+LOOK = 0.25
+# Seconds, for what other processes wait for too: it may save each of them a call to a model.
+LONGEST_FOR_ALL = 5.0
+
+Ask = Callable[[Request, Context, float, str], Plan[Answer]]
+Keep = Callable[[Request, Answer, Context, float], Plan["bytes | None"]]
+
+PATIENCE = 0.5  # of the time left: how long to wait for a leader that streams at its consumer's pace
+# Seconds, for the same: a consumer may pause for good, and be the very thread that waits here.
+LONGEST_PATIENCE = 5.0
+
+
+def patience(streaming: bool, cx: Context, started: float) -> float | None:
+    """Until when to wait for whoever asks; `streaming`: at its consumer's pace."""
+    timeout, now = cx.policy.timeout, cx.now()
+    if timeout is None:
+        return now + LONGEST_PATIENCE if streaming else None
+    left = started + timeout - now
+    return now + (min(LONGEST_PATIENCE, left * PATIENCE) if streaming else left * 0.9)
+
+
+def look_until(cx: Context, started: float, longest: float = LONGEST_LOOK) -> float:
+    """Until when to wait for the cache, for at most `longest` seconds."""
+    now = cx.now()
+    timeout = cx.policy.timeout
+    return now + (longest if timeout is None else min(longest, (started + timeout - now) * LOOK))
