@@ -76,11 +76,11 @@ class ConsistentHash:
         ring = ring_of(self._tables, candidates, self.vnodes)
         slots, fits, spill, bound = ring.slots, ring.fits, ring.spill, self.bound
         key_of, two = self._key_of, self._two.prepare(candidates, rng)
-
-        peers, part = ring.peers(), ring.part(bound)
+        part, usual = ring.part(bound), self.key == "key"
+        counted = ring.peers() is not None
 
         def choose(request: Request, now: float) -> Any:
-            key = key_of(request)
+            key = request.key if usual else key_of(request)
             if key is None:
                 return two(request, now)
             try:
@@ -92,12 +92,10 @@ class ConsistentHash:
             if not busy:
                 return home
             # As `fits`, in place: all but a few homes do.
-            if (
-                peers is not None
-                and home.peers is peers
-                and busy * part < home.weight * (peers.in_flight + 1)
-            ):
-                return home
+            if counted:
+                peers = home.peers
+                if busy * part < home.weight * (peers.in_flight + 1) and peers.members is candidates:
+                    return home
             return home if fits(home, bound) else spill(bits, bound, rng)
 
         return ring, choose

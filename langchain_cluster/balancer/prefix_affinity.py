@@ -97,7 +97,7 @@ class PrefixAffinity:
         ring = ring_of(self._tables, candidates, VNODES)
         slots, fits, spill, bound, penalty = ring.slots, ring.fits, ring.spill, self.bound, self.penalty
         two, digest_of = self._two.prepare(candidates, rng), self.digest_of
-        peers, part = ring.peers(), ring.part(bound)
+        part, counted = ring.part(bound), ring.peers() is not None
 
         def choose(request: Request, now: float) -> Any:
             prefix = request.prefix
@@ -109,12 +109,16 @@ class PrefixAffinity:
             home, second = slots[bits >> 48], slots[bits >> 32 & 0xFFFF]
             busy = home.in_flight
             if busy:  # as `fits`, in place: all but a few homes do
-                fit = peers is not None and home.peers is peers
-                fit = fit and busy * part < home.weight * (peers.in_flight + 1)
+                if counted:
+                    peers = home.peers
+                    fit = busy * part < home.weight * (peers.in_flight + 1) and peers.members is candidates
+                else:
+                    fit = False
                 if not fit and not fits(home, bound):
                     return spill(bits, bound, rng)
-            slow = home.ewma_seconds > penalty * second.ewma_seconds and self._too_slow(home, second, now)
-            return second if slow and fits(second, bound) else home
+            if home.ewma_seconds <= penalty * second.ewma_seconds:
+                return home
+            return second if self._too_slow(home, second, now) and fits(second, bound) else home
 
         return ring, choose
 

@@ -6,10 +6,11 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from langchain_openai import ChatOpenAI
 
 from langchain_cluster import Endpoint
 from langchain_cluster.model.hints import NO_HINTS, Hints, hints_of
+
+ChatOpenAI = pytest.importorskip("langchain_openai").ChatOpenAI
 
 
 def test_a_known_model_says_what_it_takes() -> None:
