@@ -11,14 +11,13 @@ import pytest
 
 pytest.importorskip("dns")
 
-import dns.rcode
 
 from langchain_cluster.discovery import DnsDiscovery
 from langchain_cluster.errors import ConfigError, DiscoveryError
 from langchain_cluster.model.endpoint import Roster
 from langchain_cluster.testing import FakeClock
+from langchain_cluster.testing.name_server import NameServer
 from tests.contracts.discovery import WatchedContract
-from tests.discovery.dns_server import DnsServer
 
 NAME, SERVICE = "llm.default.svc.cluster.local", "_http._tcp.llm.default.svc.cluster.local"
 TTL = 5
@@ -45,7 +44,7 @@ class Records:
 
     wait = 30.0
 
-    def __init__(self, server: DnsServer) -> None:
+    def __init__(self, server: NameServer) -> None:
         self._server, self._clock, self._waits = server, FakeClock(), Event()
         self.source = ByPod(
             SERVICE, nameservers=[server.address], wait=self.wait, timeout=5.0, now=self._clock.now,
@@ -69,34 +68,34 @@ class Records:
         self._clock.advance(seconds)
 
     def down(self) -> None:
-        self._server.rcode = dns.rcode.SERVFAIL
+        self._server.refuses = True
         self._expire()
 
     def up(self) -> None:
-        self._server.rcode = None
+        self._server.refuses = False
 
     def _expire(self) -> None:
         self._clock.advance(TTL)
 
 
 @pytest.fixture
-def server() -> Iterator[DnsServer]:
-    server = DnsServer()
+def server() -> Iterator[NameServer]:
+    server = NameServer()
     yield server
     server.close()
 
 
 class TestDnsDiscovery(WatchedContract):
     @pytest.fixture
-    def registry(self, server: DnsServer) -> Records:
+    def registry(self, server: NameServer) -> Records:
         return Records(server)
 
 
-def source(server: DnsServer, host: str = NAME, port: int | None = 8000, **options: Any) -> DnsDiscovery:
+def source(server: NameServer, host: str = NAME, port: int | None = 8000, **options: Any) -> DnsDiscovery:
     return DnsDiscovery(host, port, nameservers=[server.address], timeout=5.0, **options)
 
 
-def test_every_address_of_a_headless_service_is_an_endpoint(server: DnsServer) -> None:
+def test_every_address_of_a_headless_service_is_an_endpoint(server: NameServer) -> None:
     server.table[NAME, "A"] = (30, ["10.1.0.2", "10.1.0.1"])
     roster = source(server, path="/v1", metadata={"model": "llama-3"}).fetch()
     assert [endpoint.id for endpoint in roster.endpoints] == ["10.1.0.1:8000", "10.1.0.2:8000"]
@@ -104,19 +103,19 @@ def test_every_address_of_a_headless_service_is_an_endpoint(server: DnsServer) -
     assert roster.endpoints[0].metadata["model"] == "llama-3"
 
 
-def test_a_pod_that_has_both_kinds_of_address_is_one_endpoint(server: DnsServer) -> None:
+def test_a_pod_that_has_both_kinds_of_address_is_one_endpoint(server: NameServer) -> None:
     server.table |= {(NAME, "A"): (30, ["10.1.0.1"]), (NAME, "AAAA"): (30, ["fd00::1"])}
     assert [endpoint.id for endpoint in source(server).fetch().endpoints] == ["10.1.0.1:8000"]
     assert ("AAAA" in {record for _, record in server.asked}) is False
 
 
-def test_where_there_is_no_other_address_it_is_ipv6(server: DnsServer) -> None:
+def test_where_there_is_no_other_address_it_is_ipv6(server: NameServer) -> None:
     server.table[NAME, "AAAA"] = (30, ["fd00::1"])
     (endpoint,) = source(server).fetch().endpoints
     assert (endpoint.id, endpoint.url) == ("[fd00::1]:8000", "http://[fd00::1]:8000")
 
 
-def test_srv_records_say_port_weight_and_level(server: DnsServer) -> None:
+def test_srv_records_say_port_weight_and_level(server: NameServer) -> None:
     server.table[SERVICE, "SRV"] = (
         30,
         ["20 0 8002 c.example.", "10 5 8000 a.example.", "10 1 8001 b.example."],
@@ -132,30 +131,30 @@ def test_srv_records_say_port_weight_and_level(server: DnsServer) -> None:
     }
 
 
-def test_a_service_that_is_decidedly_not_there_has_nobody(server: DnsServer) -> None:
+def test_a_service_that_is_decidedly_not_there_has_nobody(server: NameServer) -> None:
     server.table[SERVICE, "SRV"] = (30, ["0 0 0 ."])
     assert source(server, SERVICE, None).fetch() == Roster((), 1)
 
 
-def test_a_name_that_does_not_exist_has_nobody(server: DnsServer) -> None:
+def test_a_name_that_does_not_exist_has_nobody(server: NameServer) -> None:
     assert source(server).fetch().endpoints == ()
 
 
-def test_a_name_that_resolves_to_a_metadata_service_is_left_out(server: DnsServer) -> None:
+def test_a_name_that_resolves_to_a_metadata_service_is_left_out(server: NameServer) -> None:
     server.table[NAME, "A"] = (30, ["169.254.169.254", "10.1.0.1"])
     roster = source(server).fetch()
     assert [endpoint.id for endpoint in roster.endpoints] == ["10.1.0.1:8000"]
     assert [each.id for each in roster.rejected] == ["169.254.169.254:8000"]
 
 
-def test_a_server_that_refuses_is_an_error(server: DnsServer) -> None:
-    server.rcode = dns.rcode.REFUSED
+def test_a_server_that_refuses_is_an_error(server: NameServer) -> None:
+    server.refuses = True
     with pytest.raises(DiscoveryError, match="no server answered with A"):
         source(server).fetch()
 
 
 @pytest.mark.parametrize(("ttl", "used"), [(0, 1.0), (7, 7.0), (9999, 300.0)])
-def test_an_answer_is_used_until_it_expires_within_bounds(server: DnsServer, ttl: int, used: float) -> None:
+def test_an_answer_is_used_until_it_expires_within_bounds(server: NameServer, ttl: int, used: float) -> None:
     clock = FakeClock()
     waited: list[float] = []
 
@@ -189,5 +188,5 @@ def test_what_cannot_be_is_told(arguments: dict[str, Any], problem: str) -> None
         DnsDiscovery(**arguments)
 
 
-def test_a_repr_tells_what_is_asked_for(server: DnsServer) -> None:
+def test_a_repr_tells_what_is_asked_for(server: NameServer) -> None:
     assert repr(source(server)) == f"<DnsDiscovery '{NAME}' A/AAAA, nothing known yet>"

@@ -41,16 +41,17 @@ class _Changes(TypedDict, total=False):
 
 
 class SimulatedServer:
-    """Serves OpenAI and Anthropic on 127.0.0.1; an endpoint is whatever name stands before /v1.
+    """Serves OpenAI and Anthropic; an endpoint is whatever name stands before /v1.
 
-    port: 0 takes a free one, which is kept when the server is stopped and started again. name: of
-    the endpoint without a prefix. seed: of latencies and probabilities. record_secrets: keep API
-    keys in the log instead of "***". keep: entries of the log.
+    host: the address it listens at. port: 0 takes a free one, which is kept when the server is stopped
+    and started again. name: of the endpoint without a prefix. seed: of latencies and probabilities.
+    record_secrets: keep API keys in the log instead of "***". keep: entries of the log.
     """
 
     def __init__(
         self,
         *,
+        host: str = "127.0.0.1",
         port: int = 0,
         name: str = "default",
         seed: int = 0,
@@ -58,7 +59,7 @@ class SimulatedServer:
         keep: int = 100_000,
     ) -> None:
         rng = Random(seed)
-        self._port = port
+        self._host, self._port = host, port
         self._log = Log(keep=keep, record_secrets=record_secrets)
         self._rules = Rules(rng)
         self._site = Site(name=name, log=self._log, rules=self._rules, rng=rng)
@@ -75,7 +76,7 @@ class SimulatedServer:
         """
         if self._thread is not None:
             return self
-        listener = socket.create_server(("127.0.0.1", self._port), backlog=1024)
+        listener = socket.create_server((self._host, self._port), backlog=1024)
         self._port = listener.getsockname()[1]
         ready = threading.Event()
         self._thread = threading.Thread(
@@ -137,7 +138,7 @@ class SimulatedServer:
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self._port}"
+        return f"http://{self._host}:{self._port}"
 
     def openai_url(self, endpoint: str | None = None) -> str:
         return f"{self.anthropic_url(endpoint)}/v1"
