@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Any, Literal
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from langchain_cluster.errors import ConfigError
@@ -93,6 +93,9 @@ class RedisAddress:
             raise _wrong("what follows the host is not the number of a database")
         if kind == "cluster" and int(db):
             raise _wrong("a cluster has no numbered databases")
+        checks = dict(found.tls or ()).get("ssl_check_hostname", "true")
+        if checks not in ("true", "false"):
+            raise _wrong("ssl_check_hostname is neither of", valid=("true", "false"), got=checks)
         if options:
             valid = ["db", *TLS_OPTIONS] if tls else ["db"]
             raise _wrong(f"unknown option {next(iter(options))!r}", valid=valid, got=next(iter(options)))
@@ -110,6 +113,15 @@ class RedisAddress:
         if password_env is not None:
             found = replace(found, password=_variable(password_env, "password_env"))
         return found
+
+    def tls_options(self) -> dict[str, Any]:
+        """redis-py's arguments for `tls`; none without it."""
+        if self.tls is None:
+            return {}
+        given: dict[str, Any] = dict(self.tls)
+        if "ssl_check_hostname" in given:  # a text would be true, whatever it says
+            given["ssl_check_hostname"] = given["ssl_check_hostname"] == "true"
+        return {"ssl": True, **given}
 
     def hidden(self, text: str) -> str:
         """`text` without the password, whoever wrote it there."""

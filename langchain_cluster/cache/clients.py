@@ -77,12 +77,11 @@ class Clients:
             # Slots that nobody serves are misses; the other slots' entries are there.
             return redis.RedisCluster(startup_nodes=nodes, require_full_coverage=False, **options)
         if address.kind == "sentinel":
+            # The same for the sentinels, but for who we are. With retries of their own one that is away would
+            # cost seconds.
+            asked = {name: value for name, value in options.items() if name not in ("username", "password")}
             sentinel = need(f"{kind}.sentinel", extra="redis", for_=_FOR).Sentinel(
-                address.hosts,
-                sentinel_kwargs={
-                    name: options[name] for name in ("socket_connect_timeout", "socket_timeout")
-                },
-                **options,
+                address.hosts, sentinel_kwargs=asked, **options
             )
             return sentinel.master_for(address.service, db=address.db)
         if address.socket is not None:
@@ -111,9 +110,7 @@ class Clients:
             "retry": retry(backoff.NoBackoff(), 1, supported_errors=(errors.ConnectionError,)),
             "protocol": 2,  # needs no handshake, and every server speaks it
         }
-        if address.tls is not None:
-            found |= {"ssl": True, **dict(address.tls)}
-        return found
+        return found | address.tls_options()
 
     def close(self) -> None:
         """Close all connections; those of a loop that runs are closed there, as soon as it can."""

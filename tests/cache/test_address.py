@@ -101,3 +101,14 @@ def test_an_error_does_not_show_the_url() -> None:
         RedisCache.from_url(f"redis://ann:{WRITTEN}@h:port")
     assert WRITTEN not in str(caught.value)
     assert SECRET not in str(caught.value)
+
+
+def test_whether_a_name_is_checked_is_a_word_and_no_text() -> None:
+    url = "rediss://h?ssl_ca_certs=/ca.pem&ssl_check_hostname={}"
+    assert RedisAddress.parse(url.format("false")).tls_options() == {
+        "ssl": True, "ssl_ca_certs": "/ca.pem", "ssl_check_hostname": False,
+    }  # fmt: skip
+    assert RedisAddress.parse(url.format("true")).tls_options()["ssl_check_hostname"] is True
+    assert RedisAddress.parse("redis://h").tls_options() == {}
+    with pytest.raises(ConfigError, match="'true'.*'false'|true.*false"):
+        RedisAddress.parse(url.format("no"))

@@ -41,6 +41,7 @@ class Valkey:
     def __init__(self, *options: str, program: str | None = None) -> None:
         self.port = free_port()
         self._options, self._program = options, program
+        self._first: str | None = None  # a file of settings
         self._folder = tempfile.mkdtemp(prefix="valkey-")
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -53,7 +54,8 @@ class Valkey:
         """Start it and wait until it answers."""
         program = self._program or binary()
         assert program is not None, INSTALL
-        command = [program, "--port", str(self.port), "--bind", HOST, "--save", "", "--appendonly", "no"]
+        command = [program, *([self._first] if self._first else []), "--port", str(self.port), "--bind", HOST]
+        command += ["--save", "", "--appendonly", "no"]
         log = Path(self._folder, "log")
         with log.open("ab") as output:
             self._process = subprocess.Popen(
