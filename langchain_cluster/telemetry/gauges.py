@@ -11,6 +11,7 @@ from opentelemetry.metrics import CallbackOptions, Meter, Observation
 
 from langchain_cluster.guard.breaker import BreakerState
 from langchain_cluster.guard.spending import Spending
+from langchain_cluster.model.endpoint import EndpointStatus
 from langchain_cluster.model.events import EndpointJoined, EndpointLeft, EndpointUpdated, Event
 from langchain_cluster.pool.pool import Pool
 from langchain_cluster.ports import Now
@@ -18,6 +19,7 @@ from langchain_cluster.telemetry import names
 from langchain_cluster.telemetry.labels import Bounded
 
 _OPENNESS = {BreakerState.HALF_OPEN: 1, BreakerState.OPEN: 2, BreakerState.FORCED_OPEN: 2}
+DEFAULT_TIER = "default"  # of an endpoint that names none
 _ROSTER = (EndpointJoined, EndpointLeft, EndpointUpdated)
 
 
@@ -87,9 +89,13 @@ class Gauges:
 
     def _roster(self) -> dict[Any, float]:
         sums: Counter[Any] = Counter()
-        for member in self._members():
-            tier = self._tier(member.endpoint.tier)
-            sums[((names.TIER, tier), (names.EVENT_STATE, member.status.value))] += 1
+        for cluster in list(self._watched):
+            members = cluster.pool.snapshot.members
+            for tier in {self._tier(member.endpoint.tier) for member in members} or {DEFAULT_TIER}:
+                # None online is a number too: whoever watches for it would wait for a series in vain.
+                sums[_place(tier, EndpointStatus.ONLINE)] += 0
+            for member in members:
+                sums[_place(self._tier(member.endpoint.tier), member.status)] += 1
         return dict(sums)
 
     def _queued(self) -> dict[Any, float]:
@@ -115,3 +121,7 @@ class Gauges:
 
 def _seen(look: Callable[[], dict[Any, float]]) -> Callable[[CallbackOptions], Iterable[Observation]]:
     return lambda options: [Observation(value, dict(labels)) for labels, value in look().items()]
+
+
+def _place(tier: str, status: EndpointStatus) -> Any:
+    return ((names.TIER, tier), (names.EVENT_STATE, status.value))

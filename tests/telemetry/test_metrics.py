@@ -165,8 +165,10 @@ def test_the_pool_is_looked_at_when_somebody_looks(read: Read) -> None:
     llm.cluster.pool.drain("b")
     llm.cluster.pool.remove("a")
     clock.advance(5.0)
-    assert read.values(names.METRIC_ROSTER_SIZE) == {("draining", "default"): 1}
+    assert read.values(names.METRIC_ROSTER_SIZE) == {("draining", "default"): 1, ("online", "default"): 0}
     assert read.values(names.METRIC_ROSTER_AGE) == {(): 5.0}
+    llm.cluster.pool.remove("b")
+    assert read.values(names.METRIC_ROSTER_SIZE) == {("online", "default"): 0}, "so that an alert can fire"
     assert read.values(names.METRIC_QUEUE_DEPTH) == {(): 0}
 
 
