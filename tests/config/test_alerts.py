@@ -82,6 +82,7 @@ def test_what_is_wrong_is_told_with_its_place(alerts: Any, told: str) -> None:
 
 
 def test_a_variable_that_is_not_set_is_told_when_the_cluster_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("langchain_openai")
     monkeypatch.setenv("OPENAI_API_KEY", "-")
     monkeypatch.delenv("ALERT_URL", raising=False)
     with pytest.raises(

@@ -146,6 +146,7 @@ def test_a_poisoned_entry_costs_the_others_nothing_and_is_told() -> None:
 
 
 async def test_a_model_that_cannot_be_made_is_the_endpoints_failure() -> None:
+    pytest.importorskip("langchain_openai")
     factory = EndpointFactory("openai:m", "http://10.0.0.1/v1", params={"temprature": 1})
     llm = ClusteredLLM(discovery=StaticDiscovery([Endpoint("a")]), factory=factory, max_retries=0)
     with pytest.raises(ConfigError, match="did you mean 'temperature'"):

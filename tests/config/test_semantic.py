@@ -36,6 +36,7 @@ def test_what_is_not_valid_is_told(wrong: dict[str, Any]) -> None:
 
 
 def test_an_extra_that_is_missing_is_told_with_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("langchain_openai")
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     monkeypatch.setitem(sys.modules, "numpy", None)
     config = ClusterConfig(endpoints=(ENDPOINT,), semantic_cache={"threshold": 0.9})
@@ -77,6 +78,7 @@ def test_what_cannot_be_meant_of_sharing_is_told(share: dict[str, Any], key: str
 def test_a_variable_without_an_address_is_told_with_its_place(
     value: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    pytest.importorskip("langchain_openai")
     monkeypatch.delenv("SHARED_AT", raising=False)
     if value is not None:
         monkeypatch.setenv("SHARED_AT", value)
