@@ -14,6 +14,7 @@ from threading import RLock
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
+from langchain_cluster.cache.caches import Caches
 from langchain_cluster.drive import shelf
 from langchain_cluster.drive.audits import Audits
 from langchain_cluster.drive.background import Background
@@ -211,7 +212,7 @@ class Cluster:
         self.wall = time_of_day(self.clock)
         money = a_budget_list(budgets, self._fixed, discovers=bool(self._sources))
         self.spending = Spending(money, self._emit) if money else None
-        self.cache = cache
+        self.cache: Any = Caches.around(cache, semantic_cache)
         self.caller = Callers(self.clock.now)
         for endpoint in self._fixed:
             self.caller.check(endpoint)  # a model that is none is told now, not at the first call

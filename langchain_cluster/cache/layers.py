@@ -17,8 +17,7 @@ from langchain_cluster.cache.asking import Ask, Asking
 from langchain_cluster.cache.backlog import Backlog
 from langchain_cluster.cache.coherence import Coherence
 from langchain_cluster.cache.lifetime import checked, sooner
-from langchain_cluster.cache.selection import Selection
-from langchain_cluster.errors import ConfigError
+from langchain_cluster.cache.selection import as_it_can
 from langchain_cluster.plan.effects import Claimed, Found
 from langchain_cluster.ports import Claim
 
@@ -213,7 +212,8 @@ class Layers:
         answers, failed = [0], None
         for layer in self.layers[::-1]:
             try:
-                answers.append((yield _as_it_can(Ask(layer, operation, given))))
+                asked = as_it_can(layer, *given) if operation == "remove" else (operation, given)
+                answers.append((yield Ask(layer, *asked)))
             except Exception as error:
                 self.errors += 1
                 failed = error
@@ -227,19 +227,6 @@ class Layers:
         if claimed.claim is None or self.write == "through":
             return claimed
         return replace(claimed, claim=_AfterWrites(claimed.claim, self.backlog))
-
-
-def _as_it_can(ask: Ask) -> Ask:
-    """A layer of a user's may only know how to clear by a glob."""
-    if ask.operation != "remove" or hasattr(ask.layer, "remove"):
-        return ask
-    selected: Selection = ask.given[0]
-    if selected.tag is not None or len(selected.patterns) > 1:
-        raise ConfigError(
-            f"a {type(ask.layer).__name__} can only be cleared by one pattern, tenant or model",
-            key="cache.invalidate",
-        )
-    return Ask(ask.layer, "clear", selected.patterns)
 
 
 class _AfterWrites:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import Any
 
 from langchain_cluster.cache.glob import matcher
 from langchain_cluster.errors import ConfigError
@@ -57,6 +58,22 @@ def selection(
             key="cache.invalidate",
         )
     return Selection(patterns or ("*",), None if tag is None else digest(tag))
+
+
+def as_it_can(store: Any, selected: Selection) -> tuple[str, tuple[Any, ...]]:
+    """The operation that removes it from a store, and what it is given: a user's may only know how to clear.
+
+    Raises:
+        ConfigError: that cannot say it.
+    """
+    if hasattr(store, "remove"):
+        return "remove", (selected,)
+    if selected.tag is not None or len(selected.patterns) > 1:
+        raise ConfigError(
+            f"a {type(store).__name__} can only be cleared by one pattern, tenant or model",
+            key="cache.invalidate",
+        )
+    return "clear", selected.patterns
 
 
 class Invalidates(ABC):

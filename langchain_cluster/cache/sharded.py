@@ -14,7 +14,7 @@ from typing import Any
 
 from langchain_cluster.balancer.ring import Ring, digest
 from langchain_cluster.cache.asking import Ask, Asking, arun, run
-from langchain_cluster.cache.selection import Invalidates, Selection
+from langchain_cluster.cache.selection import Invalidates, Selection, as_it_can
 from langchain_cluster.cache.stats import CacheStats
 from langchain_cluster.errors import ConfigError
 from langchain_cluster.plan.effects import Claimed, Found
@@ -186,11 +186,17 @@ class ShardedCache(Invalidates):
 
     def remove(self, selected: Selection) -> int:
         """Remove what is selected from all stores; how many there were."""
-        return sum(store.remove(selected) for store in self.stores)
+        return run(self._remove(selected))
 
     async def aremove(self, selected: Selection) -> int:
         """See `remove`."""
-        return sum([await store.aremove(selected) for store in self.stores])
+        return await arun(self._remove(selected))
+
+    def _remove(self, selected: Selection) -> Asking[int]:
+        gone = 0
+        for store in self.stores:
+            gone += yield Ask(store, *as_it_can(store, selected))
+        return gone
 
     # -- one of many processes asks: in the store of the first key ---------------------------------------
 

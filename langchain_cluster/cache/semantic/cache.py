@@ -19,6 +19,7 @@ from os import PathLike
 from random import Random
 from typing import Any
 
+from langchain_cluster.cache.selection import Invalidates, Selection
 from langchain_cluster.cache.semantic.agreement import same_answer
 from langchain_cluster.cache.semantic.asked import asked_of, digest_of, kept_of
 from langchain_cluster.cache.semantic.entries import Entries, MakeIndex
@@ -47,7 +48,7 @@ THRESHOLD = 0.9
 AUDIT = 0.03  # of the hits that a learned policy serves
 
 
-class SemanticCache:
+class SemanticCache(Invalidates):
     """A cache of answers by the meaning of questions. Safe for threads and event loops.
 
     Args:
@@ -294,6 +295,21 @@ class SemanticCache:
         self._vectors.clear()
         self._file.changed = True
         return count
+
+    def remove(self, selected: Selection) -> int:
+        """Let go of what is selected, wherever it is shared; how many there were here."""
+        gone = 0
+        for entry in self._entries.all():
+            raw = entry.raw if isinstance(entry.raw, bytes) else b""
+            if selected.means(entry.scope) and selected.has(raw) and self._entries.drop(entry):
+                self._shared.dropped(entry)
+                gone += 1
+        self._file.changed = self._file.changed or gone > 0
+        return gone
+
+    async def aremove(self, selected: Selection) -> int:
+        """See `remove`."""
+        return await to_thread(self.remove, selected)
 
     def stats(self) -> SemanticStats:
         """Counts since it was made."""
