@@ -39,6 +39,7 @@ from langchain_cluster.endpoints.roles import Callers
 from langchain_cluster.endpoints.vectors import TextParts, VectorCodec
 from langchain_cluster.errors import ConfigError
 from langchain_cluster.guard.budget import RetryBudget
+from langchain_cluster.guard.crowd import Crowd
 from langchain_cluster.guard.flights import Flights
 from langchain_cluster.guard.outage import Outage
 from langchain_cluster.guard.quantile import Lately
@@ -182,6 +183,7 @@ class Cluster:
         self.events = EventFanout()
         self._exchange: Exchange | None = None
         self._seed = seed
+        self._rng, self._crowd = Random(seed), Crowd()
         self._factory = factory
         if factory is not None and not callable(getattr(factory, "attach", None)):
             raise ConfigError(f"{type(factory).__name__} is no EndpointFactory", key="factory")
@@ -299,6 +301,8 @@ class Cluster:
             wall=self.wall,
             claims=cached and self._claims and role is not Role.EMBEDDING,
             renewals=self._renewals if cached else None,
+            rng=self._rng,
+            crowd=self._crowd,
         )
 
     def _ask_again(self, request: Request) -> Answer:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from random import Random
 from typing import Any, Protocol
 
 from langchain_cluster.guard.budget import RetryBudget
+from langchain_cluster.guard.crowd import Crowd
 from langchain_cluster.guard.flights import Flights
 from langchain_cluster.guard.outage import Outage
 from langchain_cluster.guard.quantile import Lately
@@ -93,6 +95,7 @@ class Context:
         alone: since when that place is away, if it is.
         spending: the budgets calls are paid from; None: nobody counts.
         wall: the time of day, seconds since 1970, that budgets and the age of answers go by.
+        rng: chance. crowd: who waits for endpoints that asked to be left alone. Both of all calls.
         gave_up: written by the plan: the error of a call whose every attempt failed.
         claim: written by the plan: the right to ask for all processes, while it is ours.
         kept: written by the plan: the answer lies in the cache.
@@ -123,6 +126,8 @@ class Context:
     wall: Callable[[], float] = field(default=lambda: 0.0, kw_only=True)
     claims: bool = field(default=False, kw_only=True)
     renewals: Renewals | None = field(default=None, kw_only=True)
+    rng: Random = field(default_factory=lambda: Random(0), kw_only=True)
+    crowd: Crowd = field(default_factory=Crowd, kw_only=True)
     gave_up: BaseException | None = None
     begun: bool = False
     claim: Claim | None = None

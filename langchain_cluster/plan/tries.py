@@ -12,6 +12,7 @@ from langchain_cluster.errors import (
     NoEndpointAvailable,
     StreamInterrupted,
 )
+from langchain_cluster.guard.crowd import SPREAD
 from langchain_cluster.guard.retry import pause, stops
 from langchain_cluster.guard.spending import ROUNDING, Spending
 from langchain_cluster.model.call import Answer, Attempt, AttemptReport, Limits, Outcome, Request, Verdict
@@ -127,7 +128,7 @@ class Tries:
     def nobody(self, nobody: ClusterError, now: float) -> Plan[None]:
         """Nobody untried may be asked: wait for somebody who asked to be left alone, or try again."""
         pool, last = self.cx.pool, self.reports[-1] if self.reports else None
-        wait = pool.seconds_to_cool(self.request, exclude=self.unfit, now=now)
+        wait = cooled = pool.seconds_to_cool(self.request, exclude=self.unfit, now=now)
         if self.tried and pool.anybody(self.request, exclude=self.unfit, now=now):
             # All others were tried: the same place again, but not at once.
             again = pause(
@@ -145,7 +146,21 @@ class Tries:
                 nobody = self.cx.spending.exceeded(self.request, now, self.cx.wall())
             raise self.gave_up(nobody) if last else nobody
         self.tried.clear()
-        yield from Sleep(wait)
+        if wait == cooled:
+            yield from self.cool_down(wait, now)
+        else:
+            yield from Sleep(wait)
+
+    def cool_down(self, wait: float, now: float) -> Plan[None]:
+        """Wait for an endpoint that asked to be left alone, and come back in turn with all who do."""
+        cx, deadline = self.cx, self.deadline
+        with cx.crowd.join(now + wait, self.request.priority) as waiter:
+            longer = waiter.longer(cx.rng)
+            if deadline is not None:
+                longer = min(longer, (deadline - now - wait) / 2)
+            yield from Sleep(wait + longer)
+            while waiter.outranked and (deadline is None or cx.now() + SPREAD < deadline):
+                yield from Sleep(SPREAD / 4)
 
     def attempt(self, lease: Lease, beside: int = 0) -> Attempt:
         """What to ask of the leased endpoint, and how long it may take; `beside` others are under way."""
