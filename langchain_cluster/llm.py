@@ -222,6 +222,25 @@ class ClusteredLLM(BaseChatModel):
             kwargs[SCOPE] = Scope(settings_of(config))
         return super().astream_events(input, config, **kwargs)
 
+    def cache_keys(
+        self,
+        input: Any,
+        config: RunnableConfig | None = None,
+        *,
+        stop: list[str] | None = None,
+        **kwargs: Any,
+    ) -> tuple[str, ...]:
+        """Under which keys the answer to such a call may be kept; () where it is not.
+
+        One per distinct model in the pool that may answer it.
+        """
+        messages = self._convert_input(input).to_messages()
+        request, policy = self._request(messages, stop, kwargs, Scope(settings_of(ensure_config(config))))
+        if self.cluster.keys is None or policy.cache is False:
+            return ()
+        keys: tuple[str, ...] = self.cluster.keys.all(request)
+        return keys
+
     # -- what BaseChatModel asks for ----------------------------------------------------------------
 
     def _generate(

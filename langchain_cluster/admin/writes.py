@@ -115,9 +115,19 @@ def clear_cache(cluster: Cluster, given: Mapping[str, Any], by: str) -> dict[str
     return {"done": "clear", "removed": removed}
 
 
+def hottest_entries(cluster: Cluster, given: Mapping[str, Any], by: str) -> dict[str, Any]:
+    """What is read most often from the cache in memory, with the answers: to warm another process by."""
+    from langchain_cluster.warming.hot import hottest, shape
+
+    found = hottest(cluster, given.get("n", 1_000))
+    _LOG.warning("%d hottest entries of the cache, asked for from %s", len(found), by)
+    return {"done": "hottest", "entries": [shape(hot) for hot in found]}
+
+
 OF_ALL: dict[str, tuple[Callable[[Cluster, Mapping[str, Any], str], dict[str, Any]], dict[str, type]]] = {
     "rebalance": (rebalance, {}),
     "promote": (promote, {"level": int}),
     "demote": (demote, {"level": int}),
     "cache/clear": (clear_cache, {"pattern": str, "semantic": bool}),
+    "cache/hottest": (hottest_entries, {"n": int}),
 }

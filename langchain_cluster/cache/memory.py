@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from heapq import nlargest
 from itertools import islice
 from math import inf
 from random import Random
 from threading import Lock
-from typing import Literal, get_args
+from typing import Literal, NamedTuple, get_args
 
 from langchain_cluster.cache.lifetime import checked, lifetime
 from langchain_cluster.cache.order import ORDERS, Entry, Order
@@ -22,6 +23,15 @@ from langchain_cluster.errors import ConfigError
 
 EvictionPolicy = Literal["lru", "lfu", "fifo", "ttl", "sieve"]
 _SWEPT = 4  # entries looked at for expiry with each write: the sweep is faster than the writer
+
+
+class Hot(NamedTuple):
+    """An entry that is read often: how often so far, and the seconds it has left (None: for ever)."""
+
+    key: str
+    uses: int
+    value: bytes
+    ttl: float | None
 
 
 class MemoryCache(AsyncTwins, Invalidates):
@@ -110,6 +120,16 @@ class MemoryCache(AsyncTwins, Invalidates):
     def mget(self, keys: Sequence[str]) -> list[bytes | None]:
         """The values in the order of `keys`, None for each absent one."""
         return [self.get(key) for key in keys]
+
+    def hottest(self, limit: int) -> list[Hot]:
+        """The entries read most often, at most `limit`; those never read are not among them."""
+        now = self._clock()
+        with self._lock:  # nobody writes meanwhile
+            read = [(e.uses, key, e) for key, e in self._entries.items() if e.uses and e.expires > now]
+        best = nlargest(limit, read, key=lambda found: found[0])
+        return [
+            Hot(key, uses, e.value, None if e.expires == inf else e.expires - now) for uses, key, e in best
+        ]
 
     def __len__(self) -> int:
         return len(self._entries)

@@ -11,12 +11,12 @@ from typing import Protocol
 
 
 class Entry:
-    """A value, when it expires (monotonic seconds), and how often it was read."""
+    """A value, when it expires (monotonic seconds), how often it was read, and how often when last seen."""
 
-    __slots__ = ("expires", "uses", "value")
+    __slots__ = ("expires", "seen", "uses", "value")
 
     def __init__(self, value: bytes, expires: float) -> None:
-        self.value, self.expires, self.uses = value, expires, 0
+        self.value, self.expires, self.uses, self.seen = value, expires, 0, 0
 
 
 class Order(Protocol):
@@ -86,7 +86,7 @@ class Sieve:
             self._behind.pop(key, None)
 
     def used(self, key: str) -> None:
-        """The mark is on the entry."""
+        """The mark is on the entry: it was read since the hand came by."""
 
     def changed(self, key: str, entry: Entry) -> None:
         """Makes no difference."""
@@ -101,9 +101,10 @@ class Sieve:
             if not self._ahead:
                 self._ahead, self._behind = self._behind, self._ahead
             key = next(iter(self._ahead))
-            if not entries[key].uses and key != newest:
+            entry = entries[key]
+            if entry.uses == entry.seen and key != newest:
                 return key
-            entries[key].uses = 0
+            entry.seen = entry.uses
             del self._ahead[key]
             self._behind[key] = None
 
