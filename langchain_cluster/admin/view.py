@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict
 from threading import Lock
 from typing import Any
 
+from langchain_cluster.admin.kept import counted
 from langchain_cluster.admin.ledger import Ledger
 from langchain_cluster.admin.shapes import member_shape
 from langchain_cluster.cluster import Cluster
@@ -70,10 +70,7 @@ class View:
 
     def cache(self) -> dict[str, Any]:
         """What each cache has counted; None where there is none, or where it counts nothing."""
-        return {
-            "exact": _counted(self.cluster.cache),
-            "semantic": _counted(self.cluster.semantic_cache),
-        }
+        return counted(self.cluster)
 
     def snapshot(self) -> dict[str, Any]:
         """All of that at one moment, at most half a second old."""
@@ -99,18 +96,3 @@ class View:
 
 def _of_model(policy: Any) -> Any:
     return masked(policy.model_dump(mode="python"))
-
-
-def _counted(store: Any) -> dict[str, Any] | None:
-    stats = getattr(store, "stats", None)
-    if not callable(stats):
-        return None
-    try:
-        counted = stats()
-        shape = asdict(counted)
-    except Exception as error:  # a store that is away, or one of somebody else's that counts otherwise
-        return {"error": type(error).__name__}
-    if hasattr(counted, "hit_ratio"):
-        shape["hit_ratio"] = counted.hit_ratio
-    plain: dict[str, Any] = masked(shape)
-    return plain

@@ -8,9 +8,11 @@ from typing import Any
 
 import orjson
 
+from langchain_cluster.admin.kept import find, take_back
 from langchain_cluster.cluster import Cluster
 from langchain_cluster.errors import ConfigError
 from langchain_cluster.pool.pool import Pool
+from langchain_cluster.warming.hot import hottest, shape
 
 _LOG = logging.getLogger("langchain_cluster.admin")
 LONGEST = 512  # characters of a cache pattern
@@ -94,6 +96,11 @@ def demote(cluster: Cluster, given: Mapping[str, Any], by: str) -> dict[str, Any
     return {"done": "demote", "level": given["level"], "changed": changed}
 
 
+def _short(pattern: str) -> None:
+    if len(pattern) > LONGEST:
+        raise ConfigError(f"it has at most {LONGEST} characters", key="body.pattern")
+
+
 def clear_cache(cluster: Cluster, given: Mapping[str, Any], by: str) -> dict[str, Any]:
     """Remove what is cached: the keys that match `pattern`, or with `semantic` all that was kept by meaning.
 
@@ -101,8 +108,7 @@ def clear_cache(cluster: Cluster, given: Mapping[str, Any], by: str) -> dict[str
         ConfigError: there is no such cache, or both a pattern and the cache that knows none.
     """
     semantic, pattern = given.get("semantic", False), given.get("pattern", "*")
-    if len(pattern) > LONGEST:
-        raise ConfigError(f"it has at most {LONGEST} characters", key="body.pattern")
+    _short(pattern)
     if semantic and pattern != "*":
         raise ConfigError("the semantic cache can only be cleared whole", key="body.pattern")
     store: Any = cluster.semantic_cache if semantic else cluster.cache
@@ -117,11 +123,22 @@ def clear_cache(cluster: Cluster, given: Mapping[str, Any], by: str) -> dict[str
 
 def hottest_entries(cluster: Cluster, given: Mapping[str, Any], by: str) -> dict[str, Any]:
     """What is read most often from the cache in memory, with the answers: to warm another process by."""
-    from langchain_cluster.warming.hot import hottest, shape
-
     found = hottest(cluster, given.get("n", 1_000))
     _LOG.warning("%d hottest entries of the cache, asked for from %s", len(found), by)
     return {"done": "hottest", "entries": [shape(hot) for hot in found]}
+
+
+def cached(cluster: Cluster, given: Mapping[str, Any], by: str) -> dict[str, Any]:
+    """What is kept under a key, or for a prompt: it is an answer, so reading it takes the token."""
+    return {"done": "get", "found": find(cluster, given)}
+
+
+def invalidate(cluster: Cluster, given: Mapping[str, Any], by: str) -> dict[str, Any]:
+    """Remove what is kept, by a pattern of keys or of one tenant, model or tag."""
+    _short(given.get("pattern", ""))
+    removed = take_back(cluster, given)
+    _LOG.warning("cache invalidated by %s, asked for from %s", ", ".join(given), by)
+    return {"done": "invalidate", "removed": removed}
 
 
 OF_ALL: dict[str, tuple[Callable[[Cluster, Mapping[str, Any], str], dict[str, Any]], dict[str, type]]] = {
@@ -129,5 +146,7 @@ OF_ALL: dict[str, tuple[Callable[[Cluster, Mapping[str, Any], str], dict[str, An
     "promote": (promote, {"level": int}),
     "demote": (demote, {"level": int}),
     "cache/clear": (clear_cache, {"pattern": str, "semantic": bool}),
+    "cache/get": (cached, {"key": str, "prompt": str, "system": str, "tenant": str}),
+    "cache/invalidate": (invalidate, {"pattern": str, "tenant": str, "model": str, "tag": str}),
     "cache/hottest": (hottest_entries, {"n": int}),
 }

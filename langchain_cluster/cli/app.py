@@ -24,6 +24,7 @@ COMMANDS = (  # in the order of the help
     "endpoints",
     "top",
     "serve-admin",
+    "cache",
     "audit",
     "schema",
     "version",
@@ -70,5 +71,8 @@ def make_app() -> typer.Typer:
         module = f"{__package__}.{function}"
         if find_spec(module) is not None:
             found = import_module(module)
+            if hasattr(found, "subcommands"):
+                app.add_typer(found.subcommands(), name=name)
+                continue
             app.command(name, epilog=getattr(found, "EPILOG", None))(getattr(found, function))
     return app

@@ -44,6 +44,10 @@ class Remote:
         """Do something to an endpoint. Raises ClusterError when it is refused."""
         return self._ask("POST", f"/endpoints/{quote(id, safe='')}/{action}", given)
 
+    def post(self, path: str, given: dict[str, Any]) -> Any:
+        """Have something done to the whole cluster. Raises ClusterError when it is refused."""
+        return self._ask("POST", path, given)
+
     def _ask(self, method: str, path: str, given: dict[str, Any] | None = None) -> Any:
         try:
             answer = self._client.request(method, path, json=given)

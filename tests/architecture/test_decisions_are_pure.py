@@ -28,6 +28,7 @@ KNOW_LANGCHAIN = {
     "embeddings",
     "retriever",
     "steps",
+    "warming",
     "faces",
     "agents",
     "endpoints",

@@ -51,9 +51,13 @@ def options() -> dict[str, set[str]]:
     from langchain_cluster.cli.app import make_app
 
     group = typer.main.get_command(make_app())
+    found = dict(group.commands)
+    for name, command in list(found.items()):
+        for inner, below in getattr(command, "commands", {}).items():
+            found[f"{name} {inner}"] = below
     return {
         name: {"--help", *(option for param in command.params for option in param.opts)}
-        for name, command in group.commands.items()
+        for name, command in found.items()
     }
 
 
@@ -85,6 +89,10 @@ def check(command: str) -> None:
             pass
         case ["langchain-cluster", name, *rest] | ["python", "-m", "langchain_cluster.cli", name, *rest]:
             assert name in options(), f"langchain-cluster has no command {name}"
+            if any(known.startswith(f"{name} ") for known in options()):  # a group of commands
+                assert rest, f"langchain-cluster {name} what?"
+                name, rest = f"{name} {rest[0]}", rest[1:]
+                assert name in options(), f"langchain-cluster has no command {name}"
             _known_options(name, rest)
         case ["bash", script] | ["sh", script]:
             assert ROOT.joinpath(script).exists(), script
@@ -133,6 +141,8 @@ def test_every_command_exists(page: Path) -> None:
         "python3 noxfile.py demo --simulate",
         "langchain-cluster inspect",
         "langchain-cluster demo --fast",
+        "langchain-cluster cache fill",
+        "langchain-cluster cache stats --prompt x",
         "pip install langchain-cluster[cloud]",
         "python tests/benchmarks/gone.py",
         "python tests/benchmarks/overhead.py --quick",
