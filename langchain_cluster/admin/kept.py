@@ -11,12 +11,12 @@ import orjson
 from langchain_cluster.cluster import Cluster
 from langchain_cluster.config.describe import masked
 from langchain_cluster.endpoints.codec import AnswerCodec
-from langchain_cluster.endpoints.fingerprint import scope
 from langchain_cluster.endpoints.retrieval import DocumentsCodec
 from langchain_cluster.endpoints.values import ValueCodec
 from langchain_cluster.endpoints.vectors import VectorCodec
 from langchain_cluster.errors import ConfigError
 from langchain_cluster.llm import ClusteredLLM
+from langchain_cluster.model.label import unlabelled
 
 
 def counted(cluster: Cluster) -> dict[str, Any]:
@@ -68,24 +68,14 @@ def find(cluster: Cluster, given: Mapping[str, str]) -> list[dict[str, Any]]:
 
 
 def take_back(cluster: Cluster, given: Mapping[str, str]) -> int:
-    """Remove what is kept by a `pattern` of keys, or all of one `tenant`; how many there were.
+    """Remove what is kept: by a `pattern` of keys, a `tenant`, `model` or `tag`; how many there were.
 
     Raises:
-        ConfigError: there is no cache, not exactly one of these is given, or the store cannot tell.
+        ConfigError: there is no cache, nothing is asked for, or the store cannot say it.
     """
-    store: Any = cluster.cache
-    if not callable(getattr(store, "clear", None)):
-        raise ConfigError("there is no exact cache that can be cleared", key="cache")
-    if len(given) != 1:
-        raise ConfigError("give one of pattern, tenant, model and tag", key="body")
-    ((what, name),) = given.items()
-    if what == "pattern":
-        removed = store.clear(name)
-    elif what == "tenant":
-        removed = store.clear(f"lc:{{{scope(name)}}}:*")
-    else:
-        raise ConfigError(f"this cache does not know the {what} of an answer", key="cache")
-    return int(removed)
+    if cluster.cache is None:
+        raise ConfigError("there is no exact cache", key="cache")
+    return int(cluster.cache.invalidate(**given))
 
 
 def _layers(store: Any, key: str) -> Iterator[dict[str, Any]]:
@@ -109,6 +99,7 @@ def _layers(store: Any, key: str) -> Iterator[dict[str, Any]]:
 
 def read(raw: bytes) -> tuple[str, str]:
     """What bytes of a cache are, and what they say."""
+    raw = unlabelled(raw)
     for kind, told in _READERS:
         try:
             return kind, told(raw)

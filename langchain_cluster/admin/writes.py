@@ -134,7 +134,7 @@ def cached(cluster: Cluster, given: Mapping[str, Any], by: str) -> dict[str, Any
 
 
 def invalidate(cluster: Cluster, given: Mapping[str, Any], by: str) -> dict[str, Any]:
-    """Remove what is kept, by a pattern of keys or of one tenant, model or tag."""
+    """Remove what is kept, by a pattern of keys, a tenant, model or tag."""
     _short(given.get("pattern", ""))
     removed = take_back(cluster, given)
     _LOG.warning("cache invalidated by %s, asked for from %s", ", ".join(given), by)

@@ -13,6 +13,7 @@ from typing import Any
 from langchain_cluster.guard.flights import Flight, Flights
 from langchain_cluster.guard.outage import Outage
 from langchain_cluster.model.events import CacheFailed, CacheRecovered, Event, NotCached
+from langchain_cluster.model.label import labelled, unlabelled
 from langchain_cluster.plan.effects import Lookup, Plan, Store, Wait
 from langchain_cluster.plan.times import LONGEST_LOOK, LONGEST_PATIENCE, LOOK
 from langchain_cluster.ports import Codec
@@ -29,6 +30,7 @@ class Step:
         until: when the time of the call is over, None for never.
         refresh: whether to work it out though it is kept.
         streaming: whether its value comes bit by bit, at its consumer's pace.
+        tags: under which it can be taken back. wall: seconds since 1970.
     """
 
     name: str
@@ -42,6 +44,8 @@ class Step:
     outage: Outage
     now: Callable[[], float]
     emit: Callable[[Event], None]
+    tags: tuple[str, ...]
+    wall: Callable[[], float]
 
     def failed(self, operation: str, error: str) -> None:
         """The cache could not do that; the step goes on without it."""
@@ -108,7 +112,8 @@ def keep(step: Step, value: Any) -> Plan[bytes | None]:
         step.not_kept(str(error) or type(error).__name__)
         return None
     try:
-        failed = yield from Store(step.key, raw, step.look_until(), step.ttl)
+        kept = labelled(raw, step.wall(), step.tags)
+        failed = yield from Store(step.key, kept, step.look_until(), step.ttl)
         if not failed:
             step.worked("store")
         for name in failed or ():
@@ -128,7 +133,7 @@ def _look_up(step: Step) -> Plan[Kept | None]:
             step.worked("lookup")
         if found is None or found.raw is None:
             return None
-        return Kept(step.codec.decode(found.raw), found.layer)
+        return Kept(step.codec.decode(unlabelled(found.raw)), found.layer)
     except Exception as error:
         step.failed("lookup", type(error).__name__)
         return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Any, Self, cast
@@ -63,6 +64,7 @@ class Keeper:
             if self.store is None:
                 raise ConfigError("this cluster has none: give it one, or a store here", key="cached.cache")
             self.clock, self.events = self._cluster.clock, self._cluster.events
+            self._wall = self._cluster.wall
             self._blocking, self._tasks = self._cluster.blocking, self._cluster.tasks
         else:
             self.store = a_store(True if cache is None else cache)
@@ -70,7 +72,7 @@ class Keeper:
                 raise ConfigError(f"{cache!r} is no store", key="cached.cache")
             from langchain_cluster.telemetry.logs import EventLog  # a cluster has its own, where it is wanted
 
-            self.clock, self.events = clock or SystemClock(), EventFanout()
+            self.clock, self.events, self._wall = clock or SystemClock(), EventFanout(), time.time
             self.events.subscribe(EventLog())
             self._blocking = BlockingDriver(self.clock, _NOBODY, self.store)
             self._tasks = TaskDriver(self.clock, _NOBODY, self.store)
@@ -120,6 +122,8 @@ class Keeper:
             self._outage,
             self.clock.now,
             self.events.emit,
+            policy.cache_tags,
+            self._wall,
         )
 
     def _key_of(

@@ -14,7 +14,7 @@ from langchain_core.messages import convert_to_messages
 from langchain_cluster.endpoints.settings import settings_of
 from langchain_cluster.errors import ConfigError
 
-_WISHES = ("tenant", "tier", "zone", "tags")
+_WISHES = ("tenant", "tier", "zone", "tags", "cache_tags")
 _KEYS = ("prompt", "messages", "system", "agent", "stop", "arguments", *_WISHES)
 
 
@@ -24,7 +24,7 @@ class Prompt:
 
     Attributes:
         input: a text, or messages in any form LangChain takes.
-        wishes: what `configurable.cluster` is told: tenant, tier, zone, tags.
+        wishes: what `configurable.cluster` is told: tenant, tier, zone, tags, cache_tags.
         agent: whose policy counts. stop, arguments: of the call. place: where it is written.
     """
 
@@ -46,7 +46,7 @@ def read_prompts(path: str | PathLike[str]) -> list[Prompt]:
     """The prompts of a file: JSON Lines if it ends in .jsonl or .ndjson, else one text a line.
 
     A JSON line is a text, or an object with `prompt` (and `system`) or `messages`, and besides `tenant`,
-    `tier`, `zone`, `tags`, `agent`, `stop` and `arguments`. Empty lines are passed over.
+    `tier`, `zone`, `tags`, `cache_tags`, `agent`, `stop` and `arguments`. Empty lines are passed over.
 
     Raises:
         ConfigError: the file cannot be read, or a line of it is none of these; it says which.

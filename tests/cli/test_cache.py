@@ -128,6 +128,7 @@ def test_answers_are_taken_back_by_tenant_and_by_pattern(running: tuple[str, Clu
         llm.invoke("hi", {"configurable": {"cluster": {"tenant": tenant}}})
     assert run("invalidate", "--admin", url, "--tenant", "ann").stdout == "1 removed\n"
     assert run("get", "--admin", url, "--prompt", "hi", "--tenant", "bob").exit_code == 0
+    assert run("invalidate", "--admin", url, "--tenant", "bob", "--tag", "x").stdout == "0 removed\n"
     assert json.loads(run("invalidate", "lc:*", "--admin", url, "--json").stdout) == {"removed": 1}
 
 
@@ -206,8 +207,7 @@ def test_which_caches_last(cache: str, lasts: bool, tmp_path: Path) -> None:
         (["warm", "--from", "gone", "--to", "x"], "gone: cannot be read"),
         (["get"], "give either KEY or --prompt"),
         (["get", "k", "--tenant", "x"], "go with --prompt"),
-        (["invalidate"], "give one of PATTERN"),
-        (["invalidate", "x", "--tenant", "y"], "give one of PATTERN"),
+        (["invalidate"], "give PATTERN, --tenant, --model or --tag"),
         (["stats", "--config", "x", "--admin", "http://127.0.0.1:1"], "give either --config or --admin"),
         (["eval", "gone.csv"], "gone.csv: cannot be read"),
         (["eval", "gone.csv", "--error-rate", "0.5"], "--error-rate: 0.5 is not above 0 and below 0.2"),

@@ -442,6 +442,16 @@ def test_views_of_it_share_what_is_kept(face: Face) -> None:
     assert face.ask(step, "a") == face.ask(step.with_config(run_name="x").with_retry(), "a") == "a 0"
 
 
+def test_it_can_be_taken_back_by_tag_and_by_tenant(face: Face) -> None:
+    store = MemoryCache()
+    step = cached(Counted(), cache=store)
+    face.ask(step, "a", settings(cache_tags=["prices"]))
+    face.ask(step, "b", settings(tenant="ann"))
+    assert store.invalidate(tag="prices") == 1
+    assert store.invalidate(tenant="ann") == 1
+    assert face.ask(step, "a") == "a 2"
+
+
 def test_what_is_kept_can_be_forgotten(runner: asyncio.Runner) -> None:
     step = cached(Counted())
     assert not step.forget("a")

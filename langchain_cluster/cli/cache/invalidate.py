@@ -27,11 +27,11 @@ def invalidate(
     token_env: Token = TOKEN,
     as_json: Json = False,
 ) -> None:
-    """Remove what is kept: by a pattern of keys, or all of one tenant, model or tag."""
+    """Remove what is kept: by a pattern of keys, of a tenant, model or tag. Several must hold together."""
     asked = {"pattern": pattern, "tenant": tenant, "model": model, "tag": tag}
     given = {name: value for name, value in asked.items() if value is not None}
-    if len(given) != 1:
-        raise ConfigError("give one of PATTERN, --tenant, --model and --tag")
+    if not given:
+        raise ConfigError("give PATTERN, --tenant, --model or --tag")
     with place(config, admin, token_env) as (llm, remote):
         if remote is not None:
             removed = remote.post("/cache/invalidate", given)["removed"]

@@ -100,7 +100,10 @@ def _lasting(config: str) -> Any:
 
 def _lasts(store: Any) -> bool:
     from langchain_cluster.cache import MemoryCache
+    from langchain_cluster.cache.caches import Caches
 
+    if isinstance(store, Caches):
+        return _lasts(store.store)
     inner = [*getattr(store, "layers", ()), *getattr(store, "stores", ())]
     if inner:
         return any(map(_lasts, inner))
