@@ -210,18 +210,20 @@ def imports(session: nox.Session) -> None:
 
 @nox.session(python=PYTHONS)
 def tests(session: nox.Session) -> None:
-    """The test suite with coverage, on every supported Python found (`-- -k breaker` for a part of it)."""
+    """The test suite, on every supported Python found (`-- -k breaker` for a part of it).
+
+    On the first of them with coverage and a minute of chaos, which say the same on all.
+    """
     install(session, "the package and its test tools", "-e", ".", groups=("test",))
-    if session.posargs:
+    if session.posargs or session.python != PYTHONS[0]:
         session.run("pytest", *session.posargs)
         return
     session.run("pytest", "--cov", "--cov-report=term", "--cov-fail-under=90")
     session.log(f"coverage of the decisions alone ({', '.join(PURE)}), at least 98 %:")
     decisions = ",".join(f"langchain_cluster/{name}/*" for name in PURE)
     session.run("coverage", "report", f"--include={decisions}", "--fail-under=98")
-    if session.python == PYTHONS[0]:  # once is enough: it is about time, not about versions
-        session.log("a minute of chaos: nothing may be lost")
-        session.run("pytest", "-m", "chaos", "tests/chaos")
+    session.log("a minute of chaos: nothing may be lost")
+    session.run("pytest", "-m", "chaos", "tests/chaos")
 
 
 @nox.session(python=LOWEST or False)
