@@ -16,12 +16,14 @@ from typing import Literal, NamedTuple, get_args
 
 from langchain_cluster.cache.lifetime import checked, lifetime
 from langchain_cluster.cache.order import ORDERS, Entry, Order
+from langchain_cluster.cache.pressure import memory_is_short
 from langchain_cluster.cache.selection import Invalidates, Selection
 from langchain_cluster.cache.stats import CacheStats
 from langchain_cluster.cache.twins import AsyncTwins
 from langchain_cluster.errors import ConfigError
 
 EvictionPolicy = Literal["lru", "lfu", "fifo", "ttl", "sieve"]
+_LOOKS = 1.0  # seconds between two looks at the memory of the machine
 _SWEPT = 4  # entries looked at for expiry with each write: the sweep is faster than the writer
 
 
@@ -43,6 +45,8 @@ class MemoryCache(AsyncTwins, Invalidates):
         policy: who leaves when it is full. "sieve": who was not used since the hand last came by;
             "lru": least recently used; "lfu": least often used; "fifo": oldest; "ttl": next to expire.
         ttl: seconds an entry lives, give or take a tenth; None is for ever.
+        weak: entries may go before that when memory is short (`cache/pressure.py`): a write looks, at most
+            once a second, and lets a quarter of them go. True, or a function that tells whether it is.
         clock: monotonic seconds. seed: for the jitter.
 
     Raises:
@@ -59,6 +63,7 @@ class MemoryCache(AsyncTwins, Invalidates):
         policy: EvictionPolicy = "sieve",
         ttl: float | None = None,
         *,
+        weak: bool | Callable[[], bool] = False,
         clock: Callable[[], float] = time.monotonic,
         seed: int | None = None,
     ) -> None:
@@ -71,6 +76,10 @@ class MemoryCache(AsyncTwins, Invalidates):
             )
         if ttl is not None:
             checked(ttl)
+        if not isinstance(weak, bool) and not callable(weak):
+            raise ConfigError(f"weak {weak!r} is neither True, False nor a function", key="cache")
+        self._short = memory_is_short if weak is True else weak or None
+        self._looked = -inf  # when memory was looked at last
         self.max_entries, self.max_bytes, self.policy, self.ttl = max_entries, max_bytes, policy, ttl
         self._clock, self._rng = clock, Random(seed)
         self._entries: dict[str, Entry] = {}
@@ -85,8 +94,13 @@ class MemoryCache(AsyncTwins, Invalidates):
 
     def get(self, key: str) -> bytes | None:
         """The value, None if absent or expired."""
-        entry = self._entries.get(key)
-        if entry is None or entry.expires <= self._clock():
+        # What a hit costs is counted in tens of nanoseconds: no call is made that need not be.
+        try:
+            entry = self._entries[key]
+        except KeyError:
+            self._misses += 1
+            return None
+        if entry.expires is not inf and entry.expires <= self._clock():
             self._misses += 1
             return None
         self._hits += 1
@@ -161,6 +175,8 @@ class MemoryCache(AsyncTwins, Invalidates):
             self._order.added(key, entry)
             self._bytes += len(value)
             self._expire_some()
+            if self._short is not None:
+                self._give_way(self._short)
             while self._too_full():
                 self._drop(self._order.victim(self._entries))
                 self._evictions += 1
@@ -220,6 +236,19 @@ class MemoryCache(AsyncTwins, Invalidates):
         if entry is not None:
             self._order.removed(key)
             self._bytes -= len(entry.value)
+
+    def _give_way(self, short: Callable[[], bool]) -> None:
+        """Let some go when memory is short, those that would go first anyway."""
+        now = self._clock()
+        if now - self._looked < _LOOKS:
+            return
+        self._looked = now
+        if short():
+            for _ in range(max(1, len(self._entries) // 4)):
+                if len(self._entries) < 2:  # the newest stays
+                    return
+                self._drop(self._order.victim(self._entries))
+                self._evictions += 1
 
     def _too_full(self) -> bool:
         if self.max_entries is not None and len(self._entries) > self.max_entries:

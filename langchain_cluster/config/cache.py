@@ -25,10 +25,11 @@ class MemoryConfig(Strict):
     max_bytes: int | None = Field(None, ge=1, strict=True)
     policy: EvictionPolicy = "sieve"
     ttl: Seconds | None = None
+    weak: bool = False
 
     def make(self) -> CacheStore:
         """A new one."""
-        return MemoryCache(self.max_entries, self.max_bytes, self.policy, self.ttl)
+        return MemoryCache(self.max_entries, self.max_bytes, self.policy, self.ttl, weak=self.weak)
 
 
 class RedisConfig(Strict):

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import gc
+import sys
 from collections import Counter
+from itertools import count
+from pathlib import Path
+from random import Random
 from threading import Thread
 from typing import Any
 
@@ -10,9 +15,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from langchain_cluster.cache import CacheStats, MemoryCache
+from langchain_cluster.cache import CacheStats, MemoryCache, pressure
 from langchain_cluster.cache.lifetime import JITTER
 from langchain_cluster.cache.order import ORDERS
+from langchain_cluster.cache.pressure import memory_is_short
 from langchain_cluster.errors import ConfigError
 from langchain_cluster.testing.clock import FakeClock
 
@@ -456,3 +462,96 @@ def test_it_agrees_with_a_dict_on_whatever_it_still_holds(
             counted["hits"],
             counted["misses"],
         )
+
+
+# -- memory ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+def test_bytes_are_held_whatever_the_sizes(policy: Any) -> None:
+    cache, rng, most = MemoryCache(None, 1_000_000, policy, seed=1), Random(7), 0
+    for number in range(5_000):
+        cache.set(str(rng.randrange(3_000)), bytes(int(rng.paretovariate(1.2) * 200) % 50_000))
+        cache.get(str(rng.randrange(3_000)))
+        most = max(most, cache.stats().bytes)
+        if number > 4_000:
+            assert cache.stats().bytes >= 900_000
+    assert most <= 1_000_000
+    assert cache.stats().bytes == sum(len(entry.value) for entry in cache._entries.values())
+
+
+@pytest.mark.parametrize(("policy", "writes"), [("sieve", 1_000_000), *((p, 50_000) for p in POLICIES)])
+def test_however_much_is_written_nothing_is_left_behind(policy: Any, writes: int) -> None:
+    cache = MemoryCache(1_000, policy=policy, ttl=3600.0)
+    keys = map(str, count())
+
+    def write(times: int) -> None:
+        for _, key in zip(range(times), keys, strict=False):
+            cache.set(key, b"v")
+
+    write(20_000)
+    gc.collect()
+    before = sys.getallocatedblocks()
+    write(writes)
+    gc.collect()
+    assert sys.getallocatedblocks() - before < 10_000  # ten for each entry that is kept
+    assert len(cache) == 1_000
+
+
+def test_a_weak_cache_gives_way_when_memory_is_short() -> None:
+    clock, short = FakeClock(0.0), [False]
+    looks: list[float] = []
+
+    def is_short() -> bool:
+        looks.append(clock.now())
+        return short[0]
+
+    cache = MemoryCache(policy="fifo", weak=is_short, clock=clock.now)
+    for number in range(100):
+        cache.set(str(number), b"v")
+    assert looks == [0.0]
+    clock.advance(1.0)
+    short[0] = True
+    cache.set("100", b"v")
+    assert (len(cache), cache.stats().evictions) == (76, 25)
+    assert not cache.exists("24")
+    assert cache.exists("25")
+    cache.set("101", b"v")
+    assert len(cache) == 77  # it looks once a second
+    cache.clear()
+    clock.advance(1.0)
+    cache.set("alone", b"v")
+    assert cache.exists("alone")
+
+
+def test_whether_memory_is_short_is_read_off_the_kernel(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine, group = tmp_path / "meminfo", tmp_path / "group"
+    group.mkdir()
+    names = ("memory.current", "memory.max", "inactive_file")
+    monkeypatch.setattr(pressure, "_MACHINE", machine)
+    monkeypatch.setattr(pressure, "_GROUPS", ((group, *names),))
+    assert not memory_is_short()  # nobody says
+    machine.write_text("MemTotal:  1000 kB\nMemFree: 1 kB\nMemAvailable:  101 kB\n")
+    assert not memory_is_short()
+    machine.write_text("MemTotal:  1000 kB\nMemAvailable:  99 kB\n")
+    assert memory_is_short()
+    machine.write_text("MemTotal:  1000 kB\nMemAvailable:  900 kB\n")
+    (group / "memory.stat").write_text("anon 1\ninactive_file 50\n")
+    (group / "memory.current").write_text("960\n")
+    (group / "memory.max").write_text("max\n")
+    assert not memory_is_short()
+    (group / "memory.max").write_text("1000\n")
+    assert memory_is_short()
+    (group / "memory.current").write_text("940\n")
+    assert not memory_is_short()
+    machine.write_text("nonsense")
+    assert not memory_is_short()
+
+
+def test_the_machine_this_runs_on_can_be_asked() -> None:
+    assert memory_is_short() in (True, False)
+    MemoryCache(weak=True).set("k", b"v")
+    with pytest.raises(ConfigError, match="weak"):
+        MemoryCache(weak="yes")  # type: ignore[arg-type]
