@@ -209,3 +209,42 @@ def test_layers_that_nobody_shares_are_not_listened_to() -> None:
     cache = LayeredCache([MemoryCache(), MemoryCache()])
     cache.set("k", b"v")
     assert cache._coherence is None
+
+
+def test_what_another_writes_ends_a_remembered_miss(server: Valkey) -> None:
+    a, b = Process(server).listening(), Process(server, negative_ttl=3600.0).listening()
+    assert b.cache.get("k") is None
+    a.cache.set("k", b"v")
+    assert until(lambda: b.cache.get("k") == b"v")
+    a.cache.close()
+    b.cache.close()
+
+
+def test_a_miss_that_was_written_while_it_was_looked_for_is_not_remembered(server: Valkey) -> None:
+    a, b = Process(server).listening(), Process(server, negative_ttl=3600.0).listening()
+    entries = b.far.entries
+
+    def late(keys: Any) -> Any:
+        found = entries(keys)
+        a.cache.set("k", b"v")
+        assert until(lambda: "k" not in b.coherence._notes)  # it was told
+        return found
+
+    b.far.entries = late  # type: ignore[method-assign]
+    assert b.cache.get("k") is None
+    b.far.entries = entries  # type: ignore[method-assign]
+    assert b.cache.get("k") == b"v"
+    a.cache.close()
+    b.cache.close()
+
+
+def test_while_nobody_listens_a_miss_is_remembered_for_the_fallback_time(server: Valkey) -> None:
+    process = Process(server, negative_ttl=3600.0, fallback_ttl=5.0)
+    process.far.listen = lambda **told: type("Deaf", (), {"close": lambda self: None})()  # type: ignore[method-assign, assignment]
+    process.cache._of.absent._clock = process.clock.now
+    assert process.cache.get("k") is None
+    process.far.set("k", b"v")
+    assert process.cache.get("k") is None
+    process.clock.advance(5.0)
+    assert process.cache.get("k") == b"v"
+    process.cache.close()

@@ -11,6 +11,7 @@ import pytest
 
 from langchain_cluster import ClusteredLLM, Endpoint
 from langchain_cluster.cache import LayeredCache, MemoryCache, RedisCache
+from langchain_cluster.cache.absent import MOST, Absent
 from langchain_cluster.errors import ConfigError
 from langchain_cluster.model.events import CacheFailed
 from langchain_cluster.plan.effects import Found
@@ -272,3 +273,71 @@ def test_a_dead_redis_behind_a_memory_is_not_noticed_but_in_the_counts() -> None
     assert sources == ["miss", "memory", "memory"]
     assert cache.stats().errors >= 2
     llm.cluster.close()
+
+
+# -- a remembered miss -------------------------------------------------------------------------------
+
+
+def test_a_miss_is_remembered_for_a_while_and_the_far_layer_is_left_alone() -> None:
+    world = World(negative_ttl=2.0)
+    assert world.cache.find(["k"]) is None
+    assert world.far.stats().misses == 1
+    assert world.cache.find(["k"]) is None
+    assert world.cache.find(["k", "other"]) is None  # of which only one is known to be absent
+    assert world.far.stats().misses == 2
+    world.far.set("k", b"v")  # behind our back
+    assert world.cache.get("k") is None
+    world.clock.advance(2.0)
+    assert world.cache.get("k") == b"v"
+
+
+def test_a_write_ends_a_remembered_miss() -> None:
+    world = World(negative_ttl=60.0)
+    assert world.cache.get("k") is None
+    world.cache.set("k", b"v")
+    world.near.clear()
+    assert world.cache.get("k") == b"v"
+    assert world.cache.mget(["a", "b"]) == [None, None]
+    world.cache.mset({"a": b"1", "b": b"2"})
+    world.near.clear()
+    assert world.cache.mget(["a", "b"]) == [b"1", b"2"]
+
+
+def test_what_could_not_be_asked_is_not_known_to_be_absent() -> None:
+    world = World(negative_ttl=60.0)
+    world.far.broken = True
+    assert world.cache.get("k") is None
+    world.far.broken = False
+    world.far.set("k", b"v")
+    assert world.cache.get("k") == b"v"
+
+
+def test_what_one_key_is_found_under_says_nothing_of_the_others() -> None:
+    world = World(negative_ttl=60.0)
+    world.near.set("a", b"1")
+    assert world.cache.find(["a", "b"]) == Found(b"1", "near")
+    world.far.set("b", b"2")
+    assert world.cache.get("b") == b"2"
+
+
+def test_remembered_misses_are_few() -> None:
+    clock = FakeClock(0.0)
+    absent = Absent(10.0, clock.now)
+    absent.add(str(n) for n in range(MOST - 1))
+    clock.advance(5.0)
+    absent.add(["young", "too"])
+    clock.advance(5.0)
+    absent.add(["new"])
+    assert absent.knows("young")
+    assert not absent.knows("1")
+    assert len(absent._until) == 3
+    absent.add(str(n) for n in range(MOST))
+    absent.add(["all are young: all are forgotten"])
+    assert len(absent._until) == 1
+    assert absent.clear() == 1
+
+
+@pytest.mark.parametrize("seconds", [0, -1.0, "2", float("inf")])
+def test_a_miss_is_remembered_for_some_seconds(seconds: Any) -> None:
+    with pytest.raises(ConfigError, match="negative_ttl"):
+        LayeredCache([MemoryCache()], negative_ttl=seconds)

@@ -12,12 +12,19 @@ import pytest
 
 pytest.importorskip("redis")
 
+import redis
+import redis.crc
+
 from langchain_cluster import ClusteredLLM, Endpoint
 from langchain_cluster.cache import LayeredCache, MemoryCache, RedisCache
+from langchain_cluster.errors import CacheUnavailable
+from langchain_cluster.model.cache_key import cache_key
+from langchain_cluster.model.label import labelled
 from langchain_cluster.testing import ScriptedModel
 from langchain_cluster.testing.contracts import CacheStoreContract
+from langchain_cluster.testing.server_process import HOST
 from tests.services.valkey import INSTALL, binary
-from tests.services.valkey_cluster import ValkeyCluster
+from tests.services.valkey_cluster import SLOTS, ValkeyCluster
 
 pytestmark = [pytest.mark.services, pytest.mark.skipif(binary() is None, reason=INSTALL)]
 numbers = count()
@@ -77,3 +84,84 @@ def test_a_master_killed_under_load_fails_no_call_and_hits_return(awaited: bool)
         while {source(number) for number in range(20)} != {"redis"}:
             assert time.monotonic() < end, "hits do not return"
         runner.run(llm.cluster.aclose())
+
+
+@pytest.mark.parametrize("awaited", [False, True])
+def test_a_master_that_is_away_keeps_nobody_from_the_others(awaited: bool) -> None:
+    """A breaker for all of them would open: every other question goes to the one that hangs."""
+    with ValkeyCluster() as cluster, asyncio.Runner() as runner:
+        store = RedisCache.from_url(cluster.url, "each:", connect_timeout=0.5, timeout=0.5)
+        keys = [f"k{n}" for n in range(30)]
+
+        def get(key: str) -> bytes | None:
+            return runner.run(store.aget(key)) if awaited else store.get(key)
+
+        def at_master(key: str) -> int:
+            slot = redis.crc.key_slot(f"each:{key}".encode())
+            return next(n for n, (_, last) in enumerate(SLOTS) if slot <= last)
+
+        store.mset(dict.fromkeys(keys, b"v"))
+        assert {get(key) for key in keys} == {b"v"}
+        here = [key for key in keys if at_master(key) == 0]
+        there = [key for key in keys if at_master(key) != 0]
+        assert here
+        assert there
+        for node in cluster.nodes:
+            with redis.Redis(HOST, node.port) as client:
+                client.config_set("cluster-require-full-coverage", "no")
+        for replica in cluster.nodes[3:]:
+            replica.kill()  # nobody takes over
+        cluster.nodes[0].pause()
+        failed = 0
+        for _ in range(3):
+            for key in here:
+                try:
+                    get(key)
+                except CacheUnavailable:
+                    failed += 1
+            assert {get(key) for key in there} == {b"v"}
+        assert failed == 3 * len(here)
+        states = sorted(breaker.state.value for breaker in store.masters.values())
+        assert states.count("closed") == 2
+        assert len(states) == 3
+        assert store.breaker.state.value == "closed"
+        cluster.nodes[0].resume()
+        runner.run(store.aclose())
+
+
+def test_of_processes_that_share_a_cluster_one_asks(cluster: ValkeyCluster) -> None:
+    model = ScriptedModel("the answer", delay=0.3)
+    llms = [
+        ClusteredLLM(
+            [Endpoint("e", model)],
+            cache=RedisCache.from_url(cluster.url, "one:", connect_timeout=10.0, timeout=10.0),
+        )
+        for _ in range(3)
+    ]
+
+    async def ask(tenant: str) -> list[Any]:
+        config: Any = {"configurable": {"cluster": {"tenant": tenant}}}
+        whole = [asyncio.to_thread(llm.invoke, "hi", config) for llm in llms]
+        return await asyncio.gather(*whole, *(llm.ainvoke("hi", config) for llm in llms))
+
+    for number in range(4):  # spread over the masters
+        asyncio.run(ask(f"t{number}"))
+        assert model.calls == number + 1
+    for llm in llms:
+        llm.cluster.close()
+
+
+@pytest.mark.parametrize("awaited", [False, True])
+def test_answers_are_taken_back_from_every_master(cluster: ValkeyCluster, awaited: bool) -> None:
+    store = RedisCache.from_url(cluster.url, "back:", connect_timeout=10.0, timeout=10.0)
+    keys = [cache_key(f"t{number}", "m", "1") for number in range(30)]
+    store.mset({key: labelled(b"v", 1.0, ["docs"] * (n % 2)) for n, key in enumerate(keys)})
+
+    def invalidate(**asked: Any) -> int:
+        return asyncio.run(store.ainvalidate(**asked)) if awaited else store.invalidate(**asked)
+
+    assert invalidate(tenant="t0") == 1
+    assert invalidate(tag="docs") == 15
+    assert [store.exists(key) for key in keys] == [n % 2 == 0 and n > 0 for n in range(30)]
+    assert invalidate(model="m") == 14
+    store.close()
