@@ -54,6 +54,8 @@ class Groups(Protocol):
     def reserve(self) -> Sequence[Sequence[Member]]: ...
     @property
     def spill(self) -> tuple[float, ...]: ...
+    @property
+    def probes(self) -> Sequence[Member]: ...
 
 
 def groups(snapshot: Groups, rng: Random) -> Iterator[Sequence[Member]]:
@@ -69,11 +71,10 @@ def groups(snapshot: Groups, rng: Random) -> Iterator[Sequence[Member]]:
             yield group
 
 
-def anybody(snapshot: Snapshot, request: Request, exclude: Collection[str], now: float) -> bool:
-    """Whether somebody may be asked, tried before or not."""
+def anybody(snapshot: Snapshot, view: Groups, request: Request, exclude: Collection[str], now: float) -> bool:
+    """Whether somebody of `view`, which is what `request` sees, may be asked, tried before or not."""
     exclude = left_out(snapshot, request, exclude, now)
-    known = (*snapshot.ready, *chain(*snapshot.reserve), *snapshot.probes)
-    return bool(suited(known, request, exclude))
+    return bool(without((*view.ready, *chain(*view.reserve), *view.probes), exclude))
 
 
 def has_room(member: Member, request: Request, now: float) -> bool:
@@ -83,10 +84,10 @@ def has_room(member: Member, request: Request, now: float) -> bool:
     )
 
 
-def full(snapshot: Snapshot, request: Request, exclude: Collection[str], now: float) -> bool:
-    """Whether somebody would be asked, if only a call of its own ended."""
+def full(snapshot: Snapshot, view: Groups, request: Request, exclude: Collection[str], now: float) -> bool:
+    """Whether somebody of `view` would be asked, if only a call of its own ended."""
     exclude = left_out(snapshot, request, exclude, now)
-    known = suited((*snapshot.ready, *chain(*snapshot.reserve)), request, exclude)
+    known = without((*view.ready, *chain(*view.reserve)), exclude)
     return any(not has_room(member, request, now) for member in known)
 
 

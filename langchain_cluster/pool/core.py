@@ -42,6 +42,7 @@ from langchain_cluster.pool.hearsay import Heard
 from langchain_cluster.pool.line import Line
 from langchain_cluster.pool.members import Member, Snapshot
 from langchain_cluster.pool.roster import build_snapshot, moves
+from langchain_cluster.pool.views import View, view_of
 from langchain_cluster.ports import Balancer, Now, Prepares, TakesTurns
 
 Recall = Callable[[str, str, Callable[[Attempt, float], bool]], int]
@@ -211,7 +212,14 @@ class Core:
     def anybody(self, request: Request, *, exclude: Collection[str] = (), now: float) -> bool:
         """Whether somebody may be asked, tried before or not."""
         snapshot = self.snapshot if now < self.snapshot.wake else self._publish(now)
-        return anybody(snapshot, self._shifted(request), exclude, now)
+        request = self._shifted(request)
+        return anybody(snapshot, self._view(snapshot, request, now), request, exclude, now)
+
+    def _view(self, snapshot: Snapshot, request: Request, now: float) -> Snapshot | View:
+        """What the request sees of the snapshot, whatever zone it wishes for."""
+        if snapshot.mixed or request.particular:
+            return view_of(snapshot, request, now, self._prepare)
+        return snapshot
 
     def _shifted(self, request: Request) -> Request:
         to = self._shifts.get(request.tier) if self._shifts and request.tier is not None else None

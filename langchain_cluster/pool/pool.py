@@ -39,10 +39,10 @@ from langchain_cluster.pool.choose import (
 from langchain_cluster.pool.core import Recall
 from langchain_cluster.pool.ejector import Ejector
 from langchain_cluster.pool.line import Line
-from langchain_cluster.pool.members import DECAY, LONGEST, Lease, Member, Snapshot
+from langchain_cluster.pool.members import DECAY, LONGEST, Lease, Member
 from langchain_cluster.pool.operations import Operations
 from langchain_cluster.pool.roster import build_snapshot
-from langchain_cluster.pool.views import View, view_of
+from langchain_cluster.pool.views import view_of
 from langchain_cluster.ports import Balancer, Now, ReadsPrefixes
 
 COOL_DOWN = 1.0  # seconds, for an endpoint that throttles without saying for how long
@@ -156,11 +156,11 @@ class Pool(Operations):
         snapshot = self.snapshot
         if now >= snapshot.wake:
             snapshot = self._publish(now)
-        view: Snapshot | View = snapshot
         zone = request.zone if snapshot.zoned else None
-        if snapshot.mixed or request.particular or zone is not None:
-            # Of a zone where all were asked already the wish is not heard: to be seen below.
-            view = view_of(snapshot, request, now, self._prepare, zone=None if exclude else zone)
+        if zone is None or exclude:
+            view = self._view(snapshot, request, now)
+        else:
+            view = view_of(snapshot, request, now, self._prepare, zone=zone)
         if snapshot.doubtful and (request.tokens is not None or request.reserve):
             exclude = left_out(snapshot, request, exclude, now)
         if view.probes and probe:
@@ -170,7 +170,7 @@ class Pool(Operations):
                     return lease
         for group in groups(view, self._rng) if view.spill or view.reserve else (view.ready,):
             ready = without(group, exclude)
-            if zone is not None and exclude:
+            if zone is not None and exclude:  # in a zone where all were asked the wish is not heard
                 ready = in_zone(ready, zone)
             while ready:
                 if ready is view.ready and (turn := view.turn) is not None:
@@ -248,7 +248,8 @@ class Pool(Operations):
 
     def full(self, request: Request, *, exclude: Collection[str] = ()) -> bool:
         """Whether it is only for their limits that nobody can be asked."""
-        return full(self.snapshot, self._shifted(request), exclude, self._clock.now())
+        snapshot, request, now = self.snapshot, self._shifted(request), self._clock.now()
+        return full(snapshot, self._view(snapshot, request, now), request, exclude, now)
 
     def room(self, request: Request, *, exclude: Collection[str] = (), now: float) -> tuple[float, bool]:
         """When time alone may make a place, infinity if it will not; whether a call that ends may."""

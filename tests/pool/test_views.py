@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from langchain_cluster.balancer.registry import BALANCERS
 from langchain_cluster.errors import NoEndpointAvailable
 from langchain_cluster.model.call import Outcome, Request
-from langchain_cluster.model.endpoint import Endpoint, EndpointStatus
+from langchain_cluster.model.endpoint import Capacity, Endpoint, EndpointStatus
 from langchain_cluster.pool import choose
 from langchain_cluster.pool.match import lacks
 from langchain_cluster.pool.views import MOST
@@ -218,3 +218,14 @@ def test_a_kind_of_whom_nobody_is_well_is_still_asked() -> None:
     watched.pool.mark("a", healthy=False)
     assert watched.asked(tags={"eu"}) == {"a"}
     assert watched.asked() == {"b", "c"}
+    assert watched.pool.anybody(Request(tags={"eu"}), now=1000.0)
+    assert not watched.pool.anybody(Request(tags={"eu"}), exclude=("a",), now=1000.0)
+
+
+def test_a_call_waits_for_the_only_one_of_its_kind_even_if_that_is_not_well() -> None:
+    watched = Watched(Endpoint("a", tags={"eu"}, capacity=Capacity(max_connections=1)), Endpoint("b"))
+    watched.pool.mark("a", healthy=False)
+    with watched.pool.acquire(Request(tags={"eu"})):
+        assert watched.pool.full(Request(tags={"eu"}))
+        assert not watched.pool.full(Request())
+    assert not watched.pool.full(Request(tags={"eu"}))
