@@ -145,14 +145,14 @@ class Metrics:
     ) -> None:
         """An attempt ended; None: it was left. `facts` are the attributes of its span."""
         if outcome is None or outcome.verdict is Verdict.ABANDONED:
-            self._fold.put((self._count_attempt, context, endpoint, facts, Verdict.ABANDONED, *_UNTIMED))
+            self._fold.put((self._count_attempt, context, endpoint.id, facts, Verdict.ABANDONED, *_UNTIMED))
             return
         verdict, error, usage = outcome.verdict, None, outcome.usage
         if verdict is not Verdict.OK:
             error = str(type(outcome.error).__name__ if outcome.status is None else outcome.status)
         tokens = None if usage is None else (usage.input_tokens, usage.output_tokens)
         told = outcome.seconds, error, tokens, outcome.first_token_seconds
-        self._fold.put((self._count_attempt, context, endpoint, facts, verdict, *told))
+        self._fold.put((self._count_attempt, context, endpoint.id, facts, verdict, *told))
 
     def again(self, kind: str, endpoint: str) -> None:
         """A further attempt began: a "retry" at the same endpoint, a "failover", or a "hedge"."""
@@ -179,17 +179,18 @@ class Metrics:
 
     # -- behind the calls ---------------------------------------------------------------------------
 
-    def _labels_of(self, endpoint: Any, name: str, facts: dict[str, Any]) -> dict[str, Any]:
+    def _labels_of(self, name: str, facts: dict[str, Any]) -> dict[str, Any]:
         place = (name, facts[names.OPERATION])
         known = self._labels.get(place)
-        if known is not None and (known[0] is endpoint or name == self._endpoint.other):
+        # The attributes, not the endpoint: that would keep its model, and what it is connected to, alive.
+        if known is not None and (known[0] is facts or name == self._endpoint.other):
             return known[1]
         labels = {key: facts[key] for key in _LABELLED if key in facts} | {names.ENDPOINT: name}
         if names.REQUEST_MODEL in labels:
             labels[names.REQUEST_MODEL] = self._model(labels[names.REQUEST_MODEL])
         if name == self._endpoint.other:
             labels = {key: labels[key] for key in (names.OPERATION, names.ENDPOINT)}
-        self._labels[place] = (endpoint, labels)
+        self._labels[place] = (facts, labels)
         return labels
 
     def _record(self, measured: tuple[Any, ...]) -> None:
@@ -236,7 +237,7 @@ class Metrics:
 
     def _count_attempt(
         self,
-        endpoint: Any,
+        endpoint: str,
         facts: dict[str, Any],
         verdict: Verdict,
         seconds: float | None,
@@ -244,11 +245,11 @@ class Metrics:
         tokens: tuple[int, int] | None,
         first: float | None,
     ) -> None:
-        name = self._endpoint(endpoint.id)
+        name = self._endpoint(endpoint)
         self.count(names.METRIC_ATTEMPTS, (names.ENDPOINT, name), (names.VERDICT, verdict.value))
         if seconds is None:
             return
-        labels, made = self._labels_of(endpoint, name, facts), self._histograms
+        labels, made = self._labels_of(name, facts), self._histograms
         told = labels if error is None else labels | {names.ERROR_TYPE: self._error(error)}
         made[names.METRIC_DURATION].record(max(0.0, seconds), told)
         if tokens is not None:
