@@ -19,6 +19,7 @@ import orjson
 from langchain_cluster.config.endpoint import EndpointConfig
 from langchain_cluster.config.models import chat_model, vectors_model
 from langchain_cluster.config.secrets import variable
+from langchain_cluster.config.watched import is_watched, library_of, place_problem, watched
 from langchain_cluster.endpoints.allow import AllowList
 from langchain_cluster.errors import ConfigError
 from langchain_cluster.model.address import url_problem
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
 MOST_CHARACTERS = 64 * 1024  # of an endpoint's id, url, tags and metadata together
 LONGEST_ID = 256
 _HOLE = re.compile(r"\{([^{}]*)\}")
-_OWN_CLIENTS = ("openai",)  # providers whose models take HTTP clients of ours
 _NOT_IN_A_HOST = set("/?#@\\ ")
 
 
@@ -117,7 +117,7 @@ class EndpointFactory:
             return Rejected(endpoint.id, f"its metadata has no {missing.args[0]!r}")
         except ValueError as error:
             return Rejected(endpoint.id, str(error))
-        problem = self._problem(endpoint.url, url)
+        problem = self._problem(endpoint.url, url, model)
         if problem is not None:
             return Rejected(endpoint.id, problem)
         place = _Place(endpoint.id, model, url, Role.EMBEDDING in endpoint.roles)
@@ -132,9 +132,11 @@ class EndpointFactory:
         identity = endpoint.identity or self._identity(model)
         return replace(endpoint, model=deferred, url=endpoint.url or url, identity=identity)
 
-    def _problem(self, own: str | None, url: str | None) -> str | None:
+    def _problem(self, own: str | None, url: str | None, model: str) -> str | None:
         if url is None:
             return "it has no url, and there is no template for one"
+        if (problem := place_problem(model.partition(":")[0], url, self._params)) is not None:
+            return problem
         look: Callable[[str], str | None] = url_problem if self._allow is None else self._allow.problem
         problem = look(url)
         # Health checks call what the endpoint says of itself.
@@ -167,19 +169,20 @@ class EndpointFactory:
         return Deferred(once, config.provider, settings)
 
     def _make(self, place: _Place, config: EndpointConfig) -> Any:
-        if config.provider in _OWN_CLIENTS and "http_client" not in config.params:
-            # Here, not above: it brings httpx, and httpx its command line.
-            from langchain_cluster.endpoints.connections import Connections
+        make = vectors_model if place.vectors else chat_model
+        if not is_watched(config.provider) or "http_client" in config.params:
+            return make(config)
+        # Here, not above: it brings httpx, and httpx its command line.
+        from langchain_cluster.endpoints.connections import Connections
 
-            connections = Connections()
-            own = {"http_client": connections.client, "http_async_client": connections.async_client}
-            config = config.model_copy(update={"params": {**config.params, **own}})
-            with self._lock:
-                if self._made.get(place) is None:  # it has left: what a late call opens is closed with it
-                    connections.retire()
-                else:
-                    self._connections[place] = connections
-        return vectors_model(config) if place.vectors else chat_model(config)
+        connections = Connections(library_of(config.provider))
+        model = watched(config, make, connections)
+        with self._lock:
+            if self._made.get(place) is None:  # it has left: what a late call opens is closed with it
+                connections.retire()
+            else:
+                self._connections[place] = connections
+        return model
 
     def release(self, endpoint: Endpoint) -> None:
         """The endpoint has left: its connections are closed, those in use when their calls end."""

@@ -136,7 +136,10 @@ def _without_retries(model: BaseChatModel, sdk: str | None) -> BaseChatModel:
         return clone
     if sdk == "anthropic":
         clone = model.model_copy(update={"max_retries": 0})
-        for name in ("_client", "_async_client", "_client_params"):  # built from the old value
-            clone.__dict__.pop(name, None)
+        vars(clone).pop("_client_params", None)  # built from the old value
+        for name in ("_client", "_async_client"):
+            client = vars(clone).pop(name, None)
+            if client is not None:  # its connections may be watched ones: no others take their place
+                vars(clone)[name] = client.with_options(max_retries=0)
         return clone
     return model

@@ -63,7 +63,7 @@ def server() -> Iterator[Server]:
 
 
 def open_in(own: Connections) -> tuple[int, int]:
-    blocking, awaited = own._blocking._pool, own._awaited._pool
+    blocking, awaited = own.transport._pool, own.async_transport._pool
     return len(blocking.connections), len(awaited.connections)
 
 
