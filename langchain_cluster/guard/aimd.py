@@ -59,7 +59,7 @@ class Aimd:
         """A call that began at `started` has ended; `in_flight` were under way, itself included."""
         if overloaded(outcome) or self._slow(outcome.first_token_seconds, started, now):
             # The others that were under way will say the same: it is one finding, not fifty.
-            if started >= self._lowered:
+            if started >= self._lowered or now < self._lowered:  # or the clock went back
                 self.limit = max(float(self.policy.least), self.limit * self.policy.decrease)
                 self._lowered, self._known = now, 0.0
         elif self._dipped is None and outcome.verdict is Verdict.OK and in_flight >= USED * int(self.limit):

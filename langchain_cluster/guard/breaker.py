@@ -152,6 +152,11 @@ class CircuitBreaker:
             self._telling.tell()
         return permit
 
+    def set_back(self, now: float) -> None:
+        """The clock went back to `now`, and nobody asks who would find out."""
+        with self._lock:
+            self.open_until = min(self.open_until, now + self.policy.max_open)
+
     def _probe(self, now: float) -> Permit | None:
         expires = now + self.policy.probe_expires
         for probe, until in list(self._probes.items()):

@@ -23,6 +23,7 @@ from langchain_cluster.model.policy import Quota
 from langchain_cluster.model.scope import Scope
 
 MINUTE = 60.0  # seconds: what "per minute" means
+OUT_OF_ORDER = 1.0  # seconds by which threads may come with their times out of order
 GRAIN = 0.25  # seconds: what is taken within is kept together
 _NOTHING_USED = frozenset({Verdict.THROTTLED, Verdict.CONFIG, Verdict.CALLER, Verdict.OVERFLOW})
 
@@ -58,6 +59,10 @@ class RateWindow:
         self._spans: deque[Span] = deque()
 
     def _forget(self, now: float) -> None:
+        if self._spans and self._spans[-1].last > now + OUT_OF_ORDER:
+            for span in self._spans:  # the clock went back: what was taken is missing for a minute from now
+                span.first, span.last = min(span.first, now), min(span.last, now)
+            self.out = (0.0, 0.0)
         while self._spans and self._spans[0].last + MINUTE <= now:
             span = self._spans.popleft()
             span.gone = True

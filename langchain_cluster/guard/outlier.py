@@ -61,6 +61,12 @@ class Outliers:
         with self._lock:
             self._records.pop(id, None)
 
+    def set_back(self, now: float) -> None:
+        """The clock went back to `now`: nobody is out for longer, from then, than he may be at all."""
+        with self._lock:
+            for record in self._records.values():
+                record.until = min(record.until, now + self.policy.max_ejection)
+
     def note(self, id: str, *, failed: bool, now: float) -> str | None:
         """Count a call's end; why the endpoint should be ejected, None if it should not."""
         with self._lock:

@@ -81,13 +81,15 @@ class BreakerChanged(Event):
 class EndpointCooling(Event):
     """An endpoint and its quota group asked to be left alone for `seconds`; `hearsay`: another process.
 
-    What was heard is told of each endpoint that it made cool down, without a group.
+    What was heard is told of each endpoint that it made cool down, without a group. `asked`: the seconds
+    it asked for, where those were more than it is given.
     """
 
     endpoint: str
     seconds: float
     group: str | None = None
     hearsay: bool = False
+    asked: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

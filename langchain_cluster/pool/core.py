@@ -40,7 +40,7 @@ from langchain_cluster.pool.ejector import Ejector
 from langchain_cluster.pool.failover import soon_probed
 from langchain_cluster.pool.hearsay import Heard
 from langchain_cluster.pool.line import Line
-from langchain_cluster.pool.members import Member, Snapshot
+from langchain_cluster.pool.members import LONGEST_COOL_DOWN, Member, Snapshot
 from langchain_cluster.pool.roster import build_snapshot, moves
 from langchain_cluster.pool.views import View, view_of
 from langchain_cluster.ports import Balancer, Now, Prepares, TakesTurns
@@ -149,6 +149,11 @@ class Core:
         """Work out anew who may be asked. What that changed is told by `_tell_news`."""
         with self._lock:
             before = self.snapshot
+            if now < before.since:
+                for known in before.members:
+                    known.set_back(now, self._max_ejection or LONGEST_COOL_DOWN)
+                if self._ejector is not None:
+                    self._ejector.set_back(now)
             warming = [m for m in before.members if m.warming_since is not None] if self._slow_start else ()
             self.snapshot = after = self._picture(before.members, now)
             self._news.extend(EndpointWarm(now, m.endpoint.id) for m in warming if m.warming_since is None)

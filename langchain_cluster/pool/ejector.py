@@ -31,6 +31,10 @@ class Ejector:
         """The endpoint has left, or is forgiven."""
         self._outliers.forget(id)
 
+    def set_back(self, now: float) -> None:
+        """The clock went back to `now`."""
+        self._outliers.set_back(now)
+
     def ended(self, member: Member, outcome: Outcome, snapshot: Snapshot, now: float) -> None:
         """A call on `member` has ended."""
         if outcome.verdict in _COUNTED:

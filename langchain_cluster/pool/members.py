@@ -21,6 +21,7 @@ DECAY = 10.0  # seconds for an old latency to lose 63 % of its weight (Finagle),
 QUICK = 0.001  # seconds: a model that answers sooner, time and again, does no I/O
 TRUSTED, MOST_TRUST, DISTRUST = 20, 100, 20  # quick answers to be trusted; a slow one costs so many
 BLOCKS = 0.1  # seconds: a model that takes as long once blocks, however quick it was before
+LONGEST_COOL_DOWN = 300.0  # seconds: a Retry-After of a year is a mistake of the sender's
 LONGEST = 3600.0  # seconds: one call that took longer must not weigh for days
 LONG_ANSWER = 100  # tokens: a longer answer counts as its first hundred, or it looks like a slow endpoint
 _CLOSED = frozenset({BreakerState.CLOSED, BreakerState.DISABLED, BreakerState.METRICS_ONLY})
@@ -84,6 +85,14 @@ class Member:
             self.limit = max(1, ceil(self.limit * factor))
         if factor >= 1.0:
             self.warming_since = None
+
+    def set_back(self, now: float, longest: float) -> None:
+        """The clock went back to `now`: nothing lasts longer from then than it may last at all."""
+        self.breaker.set_back(now)
+        self.cooling_until = min(self.cooling_until, now + LONGEST_COOL_DOWN)
+        self.ejected_until = min(self.ejected_until, now + longest)
+        if self.warming_since is not None:
+            self.warming_since = min(self.warming_since, now)
 
     @property
     def in_service(self) -> bool:
@@ -215,6 +224,7 @@ class Snapshot:
         reserve: groups of those to ask when nobody in `ready` will do: later levels, then busy ones.
         probes: those whose circuit is open and that are due for a probe, or being probed.
         wake: when time alone changes `ready` or `probes`, seconds.
+        since: a time before this is one of a clock that was set back, seconds.
         mixed: whether some member has not the role LLM.
         spill: where the shares of the first groups end, 0-1; () when `ready` carries all the traffic.
         weights: the members' effective weights when this was made.
@@ -237,6 +247,7 @@ class Snapshot:
     reserve: tuple[tuple[Member, ...], ...] = ()
     probes: tuple[Member, ...] = ()
     wake: float = inf
+    since: float = field(default=-inf, kw_only=True)
     mixed: bool = False
     spill: tuple[float, ...] = ()
     weights: tuple[float, ...] = ()

@@ -39,14 +39,13 @@ from langchain_cluster.pool.choose import (
 from langchain_cluster.pool.core import Recall
 from langchain_cluster.pool.ejector import Ejector
 from langchain_cluster.pool.line import Line
-from langchain_cluster.pool.members import DECAY, LONGEST, Lease, Member
+from langchain_cluster.pool.members import DECAY, LONGEST, LONGEST_COOL_DOWN, Lease, Member
 from langchain_cluster.pool.operations import Operations
 from langchain_cluster.pool.roster import build_snapshot
 from langchain_cluster.pool.views import view_of
 from langchain_cluster.ports import Balancer, Now, ReadsPrefixes
 
 COOL_DOWN = 1.0  # seconds, for an endpoint that throttles without saying for how long
-LONGEST_COOL_DOWN = 300.0  # seconds: a Retry-After of a year is a mistake of the sender's
 # Seconds a failure costs at least; one that took longer costs what it took. More than a busy healthy
 # endpoint costs, or one that fails at once would look like the best; not so much that it is kept out
 # for long when it is well again.
@@ -154,7 +153,7 @@ class Pool(Operations):
         if self._shifts:
             request = self._shifted(request)
         snapshot = self.snapshot
-        if now >= snapshot.wake:
+        if now >= snapshot.wake or now < snapshot.since:
             snapshot = self._publish(now)
         zone = request.zone if snapshot.zoned else None
         if zone is None or exclude:
@@ -239,7 +238,10 @@ class Pool(Operations):
             if other is member or (group is not None and other.endpoint.quota_group == group):
                 other.cooling_until = max(other.cooling_until, now + seconds)
         self._refresh(now)
-        self._emit(EndpointCooling(now, member.endpoint.id, seconds, group))
+        told = EndpointCooling(
+            now, member.endpoint.id, seconds, group, asked=asked if asked > seconds else None
+        )
+        self._emit(told)
         self._tell_news()
 
     def seconds_to_cool(self, request: Request, *, exclude: Collection[str] = (), now: float) -> float | None:

@@ -9,6 +9,7 @@ from math import inf
 from types import MappingProxyType
 
 from langchain_cluster.errors import ConfigError
+from langchain_cluster.guard.limits import OUT_OF_ORDER
 from langchain_cluster.model.call import Request
 from langchain_cluster.model.endpoint import Endpoint, EndpointStatus, Role
 from langchain_cluster.model.events import Event, PanicChanged, TrafficMoved
@@ -103,6 +104,7 @@ def build_snapshot(
         choose=choose,
         probes=tuple(probes),
         wake=wake,
+        since=now - OUT_OF_ORDER,
         mixed=any(m.endpoint.roles != {Role.LLM} for m in members),
         weights=tuple(m.weight for m in members),
         narrowest=narrowest,

@@ -14,7 +14,8 @@ from langchain_cluster.model.endpoint import Capacity, Endpoint, EndpointStatus,
 from langchain_cluster.model.events import EndpointCooling
 from langchain_cluster.model.policy import BreakerPolicy
 from langchain_cluster.pool.match import lacks
-from langchain_cluster.pool.pool import COOL_DOWN, LONGEST_COOL_DOWN
+from langchain_cluster.pool.members import LONGEST_COOL_DOWN
+from langchain_cluster.pool.pool import COOL_DOWN
 from tests.pool.watched import Watched
 
 
@@ -281,7 +282,8 @@ def test_nonsense_in_a_retry_after_is_bounded(asked: float | None, given: float)
     watched = Watched("a")
     watched.events.clear()
     watched.call("a", Outcome.throttled(asked))
-    assert watched.events == [EndpointCooling(1000.0, "a", given, None)]
+    more = asked if given == LONGEST_COOL_DOWN else None
+    assert watched.events == [EndpointCooling(1000.0, "a", given, None, asked=more)]
     assert watched["a"].cooling_until == 1000.0 + given
 
 
