@@ -71,7 +71,7 @@ def test_one_has_it_and_the_others_see_how_it_asks(stores: Any, awaited: bool) -
         assert claims(other, awaited=awaited) == Claimed(None, "redis", streaming=streaming)
         mine.claim.end(shared=True)
         assert until(lambda: (claimed := claims(other)).claim and claimed.claim.end(shared=True) is None)
-        assert until(lambda: not other._claims._held and not other._claims._ended)
+        assert until(lambda: not other._claims._claims._held and not other._claims._claims._ended)
         until(lambda: not other.clients.blocking().exists(other.prefix + KEY + ":claim"))
 
 
@@ -109,7 +109,7 @@ def test_who_has_nothing_to_share_lets_everybody_ask_for_a_while(stores: Any) ->
 
 def test_who_dies_keeps_the_others_waiting_for_the_lease_and_no_longer(server: Valkey, raw: Any) -> None:
     dead = RedisCache.from_url(server.url, lease=0.2, **PATIENT)
-    dead._claims._try = lambda *given: None  # type: ignore[method-assign]  (it renews nothing any more)
+    dead._claims._claims._try = lambda *given: None  # type: ignore[method-assign]  (it renews nothing any more)
     other = RedisCache.from_url(server.url, **PATIENT)
     mine = claims(dead)
     assert mine.claim is not None
@@ -137,7 +137,7 @@ def test_a_claim_that_nobody_has_any_more_ends(server: Valkey, raw: Any) -> None
     claims(store)
     gc.collect()
     assert until(lambda: not raw.exists(store.prefix + KEY + ":claim"))
-    assert until(lambda: not store._claims._held)
+    assert until(lambda: not store._claims._claims._held)
     store.close()
 
 
@@ -150,7 +150,7 @@ def test_only_who_has_it_gives_it_back(stores: Any, raw: Any) -> None:
     assert late.claim is not None
     late.claim.end(shared=True)
     late.claim.end(shared=True)
-    assert until(lambda: not one._claims._ended and not one._claims._held)
+    assert until(lambda: not one._claims._claims._ended and not one._claims._claims._held)
     one.close()  # what is to be given back is, before it is closed
     assert raw.exists(one.prefix + KEY + ":claim")
 
