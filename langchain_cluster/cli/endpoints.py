@@ -21,14 +21,15 @@ from langchain_cluster.errors import ConfigError
 EPILOG = (
     "Examples:\n\nlangchain-cluster endpoints cluster.yaml\n\n"
     "langchain-cluster endpoints http://127.0.0.1:9465 --watch\n\n"
-    "langchain-cluster endpoints http://127.0.0.1:9465 drain gpu-1"
+    "langchain-cluster endpoints http://127.0.0.1:9465 drain gpu-1\n\n"
+    "langchain-cluster endpoints http://127.0.0.1:9465 promote 1"
 )
 HERE = "http://127.0.0.1:9465"
 COLOURS = {"up": "green", "warming": "yellow", "busy": "yellow", "probing": "yellow", "idle": "dim"}
 
 
 class Action(StrEnum):
-    """What may be done to an endpoint."""
+    """What may be done to an endpoint, or to all of them."""
 
     DRAIN = "drain"
     UNDRAIN = "undrain"
@@ -36,6 +37,15 @@ class Action(StrEnum):
     FORCE_CLOSE = "force-close"
     RESET = "reset"
     RECOVER = "recover"
+    DISABLE_BREAKER = "disable-breaker"
+    METRICS_ONLY = "metrics-only"
+    ENABLE_BREAKER = "enable-breaker"
+    REBALANCE = "rebalance"
+    PROMOTE = "promote"
+    DEMOTE = "demote"
+
+
+OF_ALL = (Action.REBALANCE, Action.PROMOTE, Action.DEMOTE)
 
 
 def endpoints(
@@ -45,7 +55,10 @@ def endpoints(
     action: Annotated[
         Action | None, typer.Argument(metavar="[ACTION]", help=", ".join(each.value for each in Action))
     ] = None,
-    id: Annotated[str | None, typer.Argument(metavar="[ID]", help="Of the endpoint it is done to.")] = None,
+    id: Annotated[
+        str | None,
+        typer.Argument(metavar="[ID|LEVEL]", help="Of the endpoint; of promote, demote: the level."),
+    ] = None,
     migrate: Annotated[bool, typer.Option("--migrate", help="For drain: call back what waits.")] = False,
     token_env: Annotated[
         str, typer.Option(metavar="NAME", help="The variable that holds the admin app's token.")
@@ -55,8 +68,9 @@ def endpoints(
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
 ) -> None:
     """Show the endpoints of a running cluster, or act on one; of a config, show who would be there."""
-    if action is not None and id is None:
+    if action is not None and action not in OF_ALL and id is None:
         raise ConfigError(f"which endpoint? {action.value} ID", key="ID")
+    given = {} if action not in OF_ALL else _level(action, id)
     if migrate and action is not Action.DRAIN:
         raise ConfigError("is for drain", key="--migrate")
     if not is_url(target):
@@ -67,7 +81,10 @@ def endpoints(
         _show(_of_config(target), as_json=as_json)
         return
     with closing(Remote(target, token_env=token_env)) as remote:
-        if action is not None:
+        if action in OF_ALL:
+            told = remote.post(f"/{action.value}", given)
+            _show(_of(remote), as_json=as_json, told=told)
+        elif action is not None:
             told = remote.act(str(id), action.value, **({"migrate": True} if migrate else {}))
             _show([told["endpoint"]] if told.get("endpoint") else [], as_json=as_json, told=told)
         elif watch and not as_json:
@@ -77,6 +94,19 @@ def endpoints(
             while watch:
                 time.sleep(every)
                 _show(_of(remote), as_json=as_json)
+
+
+def _level(action: Action, level: str | None) -> dict[str, Any]:
+    """What an action on all of them is told."""
+    if action is Action.REBALANCE:
+        if level is not None:
+            raise ConfigError("is for all of them, not for one", key=action.value)
+        return {}
+    if level is None and action is Action.DEMOTE:
+        raise ConfigError("which level? demote LEVEL", key="LEVEL")
+    if level is not None and not level.isdecimal():
+        raise ConfigError(f"{level!r} is no level: a whole number", key="LEVEL")
+    return {} if level is None else {"level": int(level)}
 
 
 def _of(remote: Remote) -> list[dict[str, Any]]:

@@ -1,17 +1,20 @@
-"""`top`: a running cluster at a glance, over and over."""
+"""`top`: a running cluster at a glance, over and over; another program's, or one in this process."""
 
 from __future__ import annotations
 
 import time
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from threading import Event, Thread
 from typing import Annotated, Any
 
 import typer
-from rich.console import Group
+from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
 
 from langchain_cluster.admin.rules import TOKEN_ENV
+from langchain_cluster.admin.view import View
 from langchain_cluster.cli.endpoints import HERE, table
 from langchain_cluster.cli.remote import Remote
 from langchain_cluster.cli.screen import clean, console, print_json
@@ -39,6 +42,41 @@ def top(
                 while True:
                     time.sleep(every)
                     live.update(_drawn(_look(remote)), refresh=True)
+
+
+@contextmanager
+def shown(cluster: Any, *, every: float = 1.0, to: Console | None = None) -> Iterator[None]:
+    """Show a cluster of this process in its terminal, for as long as the block goes on.
+
+    Args:
+        cluster: a `Cluster`, or anything with one as `.cluster`, such as a `ClusteredLLM`.
+        every: seconds between two looks, > 0.
+        to: the console that is drawn on; that of stdout if None.
+    """
+    running = getattr(cluster, "cluster", cluster)
+    view = View(running, None, time.time)
+    leave = running.events.subscribe(view.ledger.hear)
+    over = Event()
+
+    def look() -> Group:
+        return _drawn({"stats": view.stats(), "endpoints": view.endpoints()})
+
+    def draw(live: Live) -> None:
+        while not over.wait(every):
+            live.update(look(), refresh=True)
+
+    try:
+        with Live(look(), console=to or console(), auto_refresh=False) as live:
+            drawing = Thread(target=draw, args=(live,), name="langchain-cluster-top", daemon=True)
+            drawing.start()
+            try:
+                yield
+            finally:
+                over.set()
+                drawing.join()
+                live.update(look(), refresh=True)
+    finally:
+        leave()
 
 
 def _look(remote: Remote) -> dict[str, Any]:

@@ -6,6 +6,8 @@ import re
 import signal
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,9 +20,11 @@ pytest.importorskip("uvicorn")
 
 from typer.testing import CliRunner, Result
 
+from langchain_cluster import Endpoint
 from langchain_cluster.admin import TOKEN_ENV, create_app
 from langchain_cluster.cli.app import make_app
 from langchain_cluster.llm import ClusteredLLM
+from langchain_cluster.testing import ScriptedModel
 from tests.admin.conftest import TOKEN, served
 
 CONFIG = "endpoints: [{id: a, model: 'scripted:fox'}, {id: b/1, model: 'scripted:owl'}]\n"
@@ -78,9 +82,31 @@ def test_an_operator_acts_on_one(url: str, llm: ClusteredLLM) -> None:
         ("reset", "up"),
         ("force-close", "up"),
         ("undrain", "up"),
+        ("metrics-only", "up"),
+        ("disable-breaker", "up"),
+        ("enable-breaker", "up"),
     ):
         assert run("endpoints", url, action, "a").exit_code == 0
         assert llm.cluster.pool.state("a").value == state
+
+
+def test_every_action_of_the_admin_app_can_be_done_from_here() -> None:
+    from langchain_cluster.admin.writes import ACTIONS, OF_ALL
+    from langchain_cluster.cli.endpoints import Action
+
+    of_caches = {name for name in OF_ALL if name.startswith("cache/")}  # `langchain-cluster cache`
+    assert {action.value for action in Action} == set(ACTIONS) | (set(OF_ALL) - of_caches)
+
+
+def test_an_operator_acts_on_all_of_them(url: str, llm: ClusteredLLM) -> None:
+    done = run("endpoints", url, "rebalance", "--json")
+    assert (done.exit_code, json.loads(done.stdout)["done"]) == (0, "rebalance"), done.output
+    llm.cluster.pool.replace(
+        [Endpoint(id, model=ScriptedModel("x"), priority=level) for level, id in enumerate(("a", "s"))]
+    )
+    assert "s " in run("endpoints", url, "promote", "1").stdout
+    assert llm.cluster.pool.state("s").value == "up"
+    assert json.loads(run("endpoints", url, "demote", "1", "--json").stdout)["changed"] is True
 
 
 def test_without_the_token_it_is_refused(
@@ -111,6 +137,9 @@ WRONG = [
     (["http://127.0.0.1:1?token=hush"], "an address alone"),
     (["CONFIG", "drain", "a"], "not a running cluster"),
     (["CONFIG", "--watch"], "not a running cluster"),
+    (["http://127.0.0.1:1", "demote"], "which level"),
+    (["http://127.0.0.1:1", "promote", "x"], "is no level"),
+    (["http://127.0.0.1:1", "rebalance", "a"], "for all of them"),
 ]
 
 
@@ -161,6 +190,27 @@ def test_the_whole_cluster_at_a_glance(url: str, llm: ClusteredLLM, monkeypatch:
     monkeypatch.setattr("langchain_cluster.cli.top.time.sleep", sleep)
     assert run("top", url, "--every", "7").exit_code == 130
     assert looks == [7.0] * 2
+
+
+def test_a_cluster_of_this_process_at_a_glance(llm: ClusteredLLM) -> None:
+    from io import StringIO
+
+    from rich.console import Console
+
+    from langchain_cluster.cli.top import shown
+
+    told = StringIO()
+    before = set(threading.enumerate())
+    with shown(llm, every=0.001, to=Console(file=told, width=160, force_terminal=True)):
+        assert "0 calls" in told.getvalue()
+        llm.invoke("hello")
+        while "1 calls, 0 in flight" not in told.getvalue():
+            time.sleep(0.001)
+    assert "b/1" in told.getvalue()
+    drawing = [t for t in set(threading.enumerate()) - before if t.name == "langchain-cluster-top"]
+    assert drawing == [], "the thread ends with the block"
+    with pytest.raises(ZeroDivisionError), shown(llm.cluster, to=Console(file=StringIO())):
+        raise ZeroDivisionError
 
 
 def test_serving_elsewhere_needs_a_token(config: str, monkeypatch: pytest.MonkeyPatch) -> None:
