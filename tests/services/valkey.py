@@ -46,6 +46,12 @@ class Valkey:
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
+    def pid(self) -> int:
+        """Of its process, while it runs."""
+        assert self._process is not None
+        return self._process.pid
+
+    @property
     def url(self) -> str:
         """Its address, without a password."""
         return f"redis://{HOST}:{self.port}/0"
