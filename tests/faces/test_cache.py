@@ -8,6 +8,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from typing import Any
+from uuid import RFC_4122, UUID
 
 import pytest
 from langchain_core.callbacks import get_usage_metadata_callback
@@ -454,3 +455,12 @@ def test_another_temperature_of_an_endpoint_is_another_answer(
     assert cluster_of(llm.invoke("hello"))["cache"] == "memory"
     model.max_tokens = 60
     assert cluster_of(llm.invoke("hello"))["cache"] == "miss"
+
+
+def test_a_message_has_an_id_of_its_own_that_is_a_uuid(plain_face: Face) -> None:
+    llm = cached(ScriptedModel("one"))
+    ids = [plain_face.ask(llm, "hello").id for _ in range(50)]
+    assert len(set(ids)) == 50
+    for id in ids:
+        made = UUID(id.removeprefix("lc_run--")[:36])
+        assert made.variant == RFC_4122
