@@ -8,6 +8,7 @@ from typing import Any
 from langchain_core.messages import AIMessage, AIMessageChunk
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 
+from langchain_cluster.endpoints.copied import copied
 from langchain_cluster.model.call import Answer
 
 
@@ -18,8 +19,9 @@ def as_result(answer: Answer) -> ChatResult:
     """
     result: ChatResult = answer.value
     first = result.generations[0]
-    message = first.message.model_copy()
-    message.response_metadata = {**message.response_metadata, "cluster": answer.as_metadata()}
+    known = first.message
+    metadata = {**known.response_metadata, "cluster": answer.as_metadata()}
+    message = copied(known, response_metadata=metadata)
     generation = ChatGeneration.model_construct(
         text=first.text, generation_info=first.generation_info, message=message, type="ChatGeneration"
     )
@@ -37,17 +39,15 @@ def as_message(answer: Answer, run_id: str) -> AIMessage:
     """The answer's message, as `BaseChatModel.invoke` would have finished it."""
     result: ChatResult = answer.value
     first = result.generations[0]
-    message = first.message if answer.endpoint is None else first.message.model_copy()  # a hit is ours
-    message.response_metadata = {
+    known = first.message
+    assert isinstance(known, AIMessage)
+    metadata = {
         **((result.llm_output or {}) if len(result.generations) == 1 else {}),
         **(first.generation_info or {}),
-        **message.response_metadata,
+        **known.response_metadata,
         "cluster": answer.as_metadata(),
     }
-    if message.id is None:
-        message.id = f"{run_id}-0"
-    assert isinstance(message, AIMessage)
-    return message
+    return copied(known, response_metadata=metadata, id=f"{run_id}-0" if known.id is None else known.id)
 
 
 def replay(answer: Answer) -> Iterator[ChatGenerationChunk]:

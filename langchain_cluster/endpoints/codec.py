@@ -9,6 +9,7 @@ from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 from pydantic import BaseModel
 
+from langchain_cluster.endpoints.copied import copied
 from langchain_cluster.model.label import unlabelled
 
 T = TypeVar("T", bound=BaseModel)
@@ -81,9 +82,9 @@ def _own(known: ChatResult) -> ChatResult:
     Written into `__dict__`: pydantic would check again, for longer than the rest of a hit takes, what
     was checked when it was parsed.
     """
-    result = _copied(known)
-    generation = _copied(known.generations[0])
-    message = _copied(generation.message)
+    result = copied(known)
+    generation = copied(known.generations[0])
+    message = copied(generation.message)
     for owner, names in ((message.__dict__, _FIELDS), (generation.__dict__, ("generation_info",))):
         for name in names:
             if owner[name].__class__ in (dict, list):
@@ -91,17 +92,6 @@ def _own(known: ChatResult) -> ChatResult:
     generation.__dict__["message"] = message
     result.__dict__["generations"] = [generation]
     return result
-
-
-def _copied(model: T) -> T:
-    """`copy.copy` of a pydantic model, without looking its way up: half the time of a hit's copies."""
-    new = object.__new__(type(model))
-    put = object.__setattr__
-    put(new, "__dict__", {**model.__dict__})
-    put(new, "__pydantic_extra__", model.__pydantic_extra__)
-    put(new, "__pydantic_fields_set__", {*model.__pydantic_fields_set__})
-    put(new, "__pydantic_private__", model.__pydantic_private__)
-    return new
 
 
 def _fresh(value: Any) -> Any:
