@@ -67,6 +67,16 @@ class Backlog:
             for key in keys:
                 self._waiting.pop(key, None)
             self._changed.wait_for(lambda: self._writing is None)
+            after = self._due()
+        for do in after:
+            do()
+
+    def _due(self) -> list[Callable[[], None]]:
+        """What was to be done when no write waits any more, if none does."""
+        if self._waiting or self._writing is not None:
+            return []
+        after, self._after = self._after, []
+        return after
 
     def _run(self) -> None:
         while True:
@@ -85,9 +95,7 @@ class Backlog:
             finally:
                 with self._changed:
                     self._writing = None
-                    after: list[Callable[[], None]] = []
-                    if not self._waiting:
-                        after, self._after = self._after, after
+                    after = self._due()
                     self._changed.notify_all()
                 for do in after:
                     do()

@@ -12,6 +12,7 @@ import pytest
 from langchain_cluster import ClusteredLLM, Endpoint
 from langchain_cluster.cache import LayeredCache, MemoryCache, RedisCache
 from langchain_cluster.cache.absent import MOST, Absent
+from langchain_cluster.cache.backlog import Backlog
 from langchain_cluster.errors import ConfigError
 from langchain_cluster.model.events import CacheFailed
 from langchain_cluster.plan.effects import Found
@@ -341,3 +342,30 @@ def test_remembered_misses_are_few() -> None:
 def test_a_miss_is_remembered_for_some_seconds(seconds: Any) -> None:
     with pytest.raises(ConfigError, match="negative_ttl"):
         LayeredCache([MemoryCache()], negative_ttl=seconds)
+
+
+# -- what is to be done after the writes -----------------------------------------------------------------
+
+
+def test_what_is_to_come_after_the_writes_comes_after_them_or_when_they_are_dropped() -> None:
+    gate, begun, done = Event(), Event(), []
+
+    def write(key: str, value: bytes, ttl: float | None) -> None:
+        begun.set()
+        gate.wait(60.0)
+        done.append(key)
+
+    backlog = Backlog(write, 10, lambda: 0.0)
+    backlog.then(lambda: done.append("at once"))
+    assert done == ["at once"]
+    backlog.add("a", b"", None)
+    backlog.add("b", b"", None)
+    assert begun.wait(60.0)
+    backlog.then(lambda: done.append("after"))
+    gate.set()
+    backlog.close()
+    assert done == ["at once", "a", "b", "after"]
+    backlog._waiting["e"] = (b"", 1.0)  # as if its thread had not got to it yet
+    backlog.then(lambda: done.append("dropped"))
+    backlog.forget(["e"])
+    assert done[4:] == ["dropped"]
