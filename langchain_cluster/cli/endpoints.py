@@ -9,6 +9,7 @@ from enum import StrEnum
 from typing import Annotated, Any
 
 import typer
+from rich.console import RenderableType
 from rich.live import Live
 from rich.markup import escape
 from rich.table import Table
@@ -20,6 +21,7 @@ from langchain_cluster.errors import ConfigError
 
 EPILOG = (
     "Examples:\n\nlangchain-cluster endpoints cluster.yaml\n\n"
+    "langchain-cluster endpoints discovered.yaml --watch\n\n"
     "langchain-cluster endpoints http://127.0.0.1:9465 --watch\n\n"
     "langchain-cluster endpoints http://127.0.0.1:9465 drain gpu-1\n\n"
     "langchain-cluster endpoints http://127.0.0.1:9465 promote 1"
@@ -67,13 +69,16 @@ def endpoints(
     every: Annotated[float, typer.Option(min=0.1, help="For --watch: seconds.")] = 2.0,
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
 ) -> None:
-    """Show the endpoints of a running cluster, or act on one; of a config, show who would be there."""
+    """Show the endpoints of a running cluster, or act on one; of a config, who is or would be there."""
     if action is not None and action not in OF_ALL and id is None:
         raise ConfigError(f"which endpoint? {action.value} ID", key="ID")
     given = {} if action not in OF_ALL else _level(action, id)
     if migrate and action is not Action.DRAIN:
         raise ConfigError("is for drain", key="--migrate")
     if not is_url(target):
+        if action is None and _names_registries(target):
+            _found(target, watch=watch, every=every, as_json=as_json)
+            return
         if action is not None or watch:
             raise ConfigError(
                 f"{target} is a config, and not a running cluster: give the URL of its admin app", key="URL"
@@ -88,7 +93,7 @@ def endpoints(
             told = remote.act(str(id), action.value, **({"migrate": True} if migrate else {}))
             _show([told["endpoint"]] if told.get("endpoint") else [], as_json=as_json, told=told)
         elif watch and not as_json:
-            _watch(lambda: _of(remote), every)
+            _watch(lambda: table(_of(remote)), every)
         else:
             _show(_of(remote), as_json=as_json)
             while watch:
@@ -114,6 +119,30 @@ def _of(remote: Remote) -> list[dict[str, Any]]:
     return shapes
 
 
+def _names_registries(path: str) -> bool:
+    from langchain_cluster.config import load
+
+    return bool(load(path).discovery)
+
+
+def _found(path: str, *, watch: bool, every: float, as_json: bool) -> None:
+    """Who the registries of a config say is there, once or again and again; 1 if none has answered."""
+    from langchain_cluster.cli.found import Found
+
+    with Found(path, table) as found:
+        if as_json:
+            print_json({"endpoints": found.shapes(), "told": found.told})
+            while watch:
+                time.sleep(every)
+                print_json({"endpoints": found.shapes(), "told": found.told})
+        elif watch:
+            _watch(found.drawn, every)
+        else:
+            console().print(found.drawn())
+        if not found.answered:
+            raise typer.Exit(1)
+
+
 def _of_config(path: str) -> list[dict[str, Any]]:
     """As they would be at the start; nothing is asked."""
     from langchain_cluster.admin.shapes import member_shape
@@ -124,11 +153,11 @@ def _of_config(path: str) -> list[dict[str, Any]]:
     return [member_shape(m, cluster.pool.state(m.endpoint.id), None, now) for m in cluster.pool]
 
 
-def _watch(look: Callable[[], Sequence[dict[str, Any]]], every: float) -> None:
-    with Live(table(look()), console=console(), screen=False, auto_refresh=False) as live:
+def _watch(look: Callable[[], RenderableType], every: float) -> None:
+    with Live(look(), console=console(), screen=False, auto_refresh=False) as live:
         while True:
             time.sleep(every)
-            live.update(table(look()), refresh=True)
+            live.update(look(), refresh=True)
 
 
 def _show(shapes: Sequence[dict[str, Any]], *, as_json: bool, told: dict[str, Any] | None = None) -> None:
