@@ -16,7 +16,7 @@ from math import exp, inf, isclose, isfinite
 from random import Random
 from typing import Any
 
-from langchain_cluster.balancer.tables import Choose, Tables, hands
+from langchain_cluster.balancer.tables import Choose, Tabled, hands
 from langchain_cluster.errors import ConfigError
 from langchain_cluster.model.call import Request
 
@@ -27,7 +27,7 @@ DECAY = 10.0  # seconds for an old latency to lose 63 % of its weight, as in `pe
 HALF_FULL = 8  # calls in flight that half fill an endpoint of weight 1 that does not tell its limit
 
 
-class Adaptive:
+class Adaptive(Tabled):
     """Of two candidates the one with the higher score.
 
     Args:
@@ -43,24 +43,7 @@ class Adaptive:
     def __init__(self, weights: Mapping[str, float] | None = None) -> None:
         self.weights = dict.fromkeys(WEIGHTS, 0.0) | _checked(WEIGHTS if weights is None else weights)
         self._connections = self.weights["connections"]
-        self._tables: Tables[Choose] = Tables(self._chooser)
-
-    def prepare(self, candidates: Sequence[Any], rng: Random) -> Choose:
-        """Picks among `candidates`, which will be asked for often; see `ports.Prepares`."""
-        return self._tables.keep(candidates, rng)[1]
-
-    def pick(self, candidates: Sequence[Any], request: Request, now: float, rng: Random) -> Any:
-        """The one of two that has more to spare; the first of them on a tie."""
-        known, choose = self._tables.last
-        if known is not candidates:
-            entry = self._tables.find(candidates, rng)
-            if entry is None:
-                pair = rng.sample(candidates, min(2, len(candidates)))
-                usual = _Usual(pair)
-                one, *others = (_Facts(member, usual) for member in pair)
-                return self._better(one, others[0] if others else one, now)
-            choose = entry[1]
-        return choose(request, now)
+        super().__init__(self._chooser, self._of_strangers)
 
     def _chooser(self, candidates: Sequence[Any], rng: Random) -> Choose:
         usual, better = _Usual(candidates), self._better
@@ -83,6 +66,12 @@ class Adaptive:
 
     def _better(self, one: _Facts, other: _Facts, now: float) -> Any:
         return other.member if self._score(other, now) > self._score(one, now) else one.member
+
+    def _of_strangers(self, candidates: Sequence[Any], now: float, rng: Random) -> Any:
+        pair = rng.sample(candidates, min(2, len(candidates)))
+        usual = _Usual(pair)
+        one, *others = (_Facts(member, usual) for member in pair)
+        return self._better(one, others[0] if others else one, now)
 
     def score(self, member: Any, now: float, among: Sequence[Any]) -> float:
         """What `member` has to spare, 0 to 1, at `now` in seconds; `among` tell which latency is usual."""

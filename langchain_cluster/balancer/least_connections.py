@@ -11,36 +11,26 @@ from collections.abc import Sequence
 from random import Random
 from typing import Any
 
-from langchain_cluster.balancer.tables import Choose, Tables, even, hands, weighted_hands
+from langchain_cluster.balancer.tables import Choose, Tabled, even, hands, weighted_hands
 from langchain_cluster.model.call import Request
 
 CHOICES = 4
 
 
-class LeastConnections:
+class LeastConnections(Tabled):
     """The one with the fewest calls in flight for its weight; ties by chance, and by weight."""
 
     name = "least_connections"
 
     def __init__(self) -> None:
-        self._tables = Tables(_chooser)
-
-    def prepare(self, candidates: Sequence[Any], rng: Random) -> Choose:
-        """Picks among `candidates`, which will be asked for often; see `ports.Prepares`."""
-        return self._tables.keep(candidates, rng)[1]
-
-    def pick(self, candidates: Sequence[Any], request: Request, now: float, rng: Random) -> Any:
-        """The least busy of four, or of all when there are at most four."""
-        known, choose = self._tables.last
-        if known is not candidates:
-            entry = self._tables.find(candidates, rng)
-            if entry is None:
-                return least(rng.sample(candidates, min(CHOICES, len(candidates))))
-            choose = entry[1]
-        return choose(request, now)
+        super().__init__(_chooser, _of_strangers)
 
     def __repr__(self) -> str:
         return "LeastConnections()"
+
+
+def _of_strangers(candidates: Sequence[Any], now: float, rng: Random) -> Any:
+    return least(rng.sample(candidates, min(CHOICES, len(candidates))))
 
 
 def least(hand: Sequence[Any]) -> Any:

@@ -12,13 +12,13 @@ from math import exp, inf
 from random import Random
 from typing import Any
 
-from langchain_cluster.balancer.tables import Choose, Tables, even, hands
+from langchain_cluster.balancer.tables import Choose, Tabled, even, hands
 from langchain_cluster.balancer.two import FEW, two_of
 from langchain_cluster.errors import ConfigError
 from langchain_cluster.model.call import Request
 
 
-class PeakEwma:
+class PeakEwma(Tabled):
     """Of two candidates the one with the lower cost = latency * (in flight + 1) / weight.
 
     Args:
@@ -31,21 +31,7 @@ class PeakEwma:
         if type(decay) not in (int, float) or not decay > 0:
             raise ConfigError(f"decay {decay!r} is not a number of seconds > 0", key="balancer.decay")
         self.decay = decay
-        self._tables: Tables[Choose] = Tables(self._chooser)
-
-    def prepare(self, candidates: Sequence[Any], rng: Random) -> Choose:
-        """Picks among `candidates`, which will be asked for often; see `ports.Prepares`."""
-        return self._tables.keep(candidates, rng)[1]
-
-    def pick(self, candidates: Sequence[Any], request: Request, now: float, rng: Random) -> Any:
-        """The cheaper of two, or of all when there are at most three."""
-        known, choose = self._tables.last
-        if known is not candidates:
-            entry = self._tables.find(candidates, rng)
-            if entry is None:
-                return self._cheapest(two_of(candidates, rng), now)
-            choose = entry[1]
-        return choose(request, now)
+        super().__init__(self._chooser, lambda some, now, rng: self._cheapest(two_of(some, rng), now))
 
     def _chooser(self, candidates: Sequence[Any], rng: Random) -> Choose:
         deal, cheapest = hands(candidates, FEW if len(candidates) <= FEW else 2, rng), self._cheapest

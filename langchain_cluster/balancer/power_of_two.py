@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from random import Random
 from typing import Any
 
-from langchain_cluster.balancer.tables import Choose, Tables, even, hands, weighted_hands
+from langchain_cluster.balancer.tables import Choose, Tabled, even, hands, weighted_hands
 from langchain_cluster.balancer.two import FEW, two_of
 from langchain_cluster.model.call import Request
 
 
-class PowerOfTwo:
+class PowerOfTwo(Tabled):
     """Of two distinct candidates the one with fewer calls in flight for its weight.
 
     Ties are decided by chance, and by weight: an idle pool is asked in proportion to it.
@@ -20,21 +20,7 @@ class PowerOfTwo:
     name = "power_of_two"
 
     def __init__(self) -> None:
-        self._tables = Tables(_chooser)
-
-    def prepare(self, candidates: Sequence[Any], rng: Random) -> Choose:
-        """Picks among `candidates`, which will be asked for often; see `ports.Prepares`."""
-        return self._tables.keep(candidates, rng)[1]
-
-    def pick(self, candidates: Sequence[Any], request: Request, now: float, rng: Random) -> Any:
-        """The less busy of two, or of all when there are at most three."""
-        known, choose = self._tables.last
-        if known is not candidates:
-            entry = self._tables.find(candidates, rng)
-            if entry is None:
-                return _less_busy(two_of(candidates, rng))
-            choose = entry[1]
-        return choose(request, now)
+        super().__init__(_chooser, lambda candidates, now, rng: _less_busy(two_of(candidates, rng)))
 
     def __repr__(self) -> str:
         return "PowerOfTwo()"

@@ -70,6 +70,37 @@ class Tables(Generic[T]):
         return iter(list(self._kept.values()))
 
 
+class Tabled:
+    """A balancer that works out a function per tuple of candidates, and then only calls it.
+
+    Args:
+        chooser: (candidates, rng) -> the function. glance: (candidates, now, rng) -> one of those that are
+            here for the first time, and perhaps for the last.
+    """
+
+    def __init__(
+        self,
+        chooser: Callable[[Sequence[Any], Random], Choose],
+        glance: Callable[[Sequence[Any], float, Random], Any],
+    ) -> None:
+        self._tables: Tables[Choose] = Tables(chooser)
+        self._glance = glance
+
+    def prepare(self, candidates: Sequence[Any], rng: Random) -> Choose:
+        """Picks among `candidates`, which will be asked for often; see `ports.Prepares`."""
+        return self._tables.keep(candidates, rng)[1]
+
+    def pick(self, candidates: Sequence[Any], request: Request, now: float, rng: Random) -> Any:
+        """One of `candidates`, by what the balancer goes by; see `ports.Balancer`."""
+        known, choose = self._tables.last
+        if known is not candidates:
+            entry = self._tables.find(candidates, rng)
+            if entry is None:
+                return self._glance(candidates, now, rng)
+            choose = entry[1]
+        return choose(request, now)
+
+
 def remember(kept: dict[K, T], key: K, new: T, most: int) -> T:
     """What is kept under `key`: `new` unless another thread was first. The oldest goes when it gets full."""
     found = kept.setdefault(key, new)

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Literal, TypeVar
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from langchain_cluster.config.secrets import refuse_secrets, variable
 from langchain_cluster.errors import ConfigError
 from langchain_cluster.model.strict import Strict
+from langchain_cluster.sharing.bounds import is_namespace
 
 T = TypeVar("T")
 
@@ -41,3 +42,16 @@ class RedisAddress(Strict):
             raise ConfigError(str(error).removeprefix(f"{error.key}: "), key="url_env") from None
         except ImportError as missing:
             raise ConfigError(str(missing), key="kind") from None
+
+
+class SharedRedis(RedisAddress):
+    """One that several fleets may share, each under a name of its own."""
+
+    namespace: str = Field("langchain-cluster", description="of the fleet")
+
+    @field_validator("namespace")
+    @classmethod
+    def _is_a_name(cls, namespace: str) -> str:
+        if not is_namespace(namespace):
+            raise ValueError(f"{namespace!r} is not a name: a text without braces")
+        return namespace

@@ -2,29 +2,20 @@
 
 from __future__ import annotations
 
-from pydantic import Field, field_validator
+from pydantic import Field
 
 from langchain_cluster.cache.semantic import RedisJournals, SemanticCache
 from langchain_cluster.cache.semantic.share.redis import ENTRIES
-from langchain_cluster.config.redis_address import RedisAddress
+from langchain_cluster.config.redis_address import SharedRedis
 from langchain_cluster.errors import ConfigError
 from langchain_cluster.model.strict import Seconds, Strict, relocated
-from langchain_cluster.sharing.bounds import is_namespace
 
 
-class ShareConfig(RedisAddress):
+class ShareConfig(SharedRedis):
     """Through a plain Redis or Valkey; the address comes from a variable: it often has a password in it."""
 
-    namespace: str = Field("langchain-cluster", description="of the fleet")
     max_records: int = Field(ENTRIES, ge=1, strict=True, description="that the server keeps, about")
     timeout: Seconds = 1.0
-
-    @field_validator("namespace")
-    @classmethod
-    def _is_a_name(cls, namespace: str) -> str:
-        if not is_namespace(namespace):
-            raise ValueError(f"{namespace!r} is not a name: a text without braces")
-        return namespace
 
     def make(self) -> RedisJournals:
         """New ones; here the variable is read.

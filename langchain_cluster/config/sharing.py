@@ -2,28 +2,19 @@
 
 from __future__ import annotations
 
-from pydantic import Field, field_validator
+from pydantic import Field
 
-from langchain_cluster.config.redis_address import RedisAddress
+from langchain_cluster.config.redis_address import SharedRedis
 from langchain_cluster.model.strict import Seconds
 from langchain_cluster.ports import Sharing
-from langchain_cluster.sharing.bounds import is_namespace
 from langchain_cluster.sharing.redis import RedisSharing
 
 
-class SharingConfig(RedisAddress):
+class SharingConfig(SharedRedis):
     """Through Redis or Valkey; the address comes from a variable, as there is often a password in it."""
 
-    namespace: str = Field("langchain-cluster", description="of the fleet")
     max_percent: float = Field(50.0, ge=0, le=100, description="of the pool that may be out for hearsay")
     timeout: Seconds = 0.5
-
-    @field_validator("namespace")
-    @classmethod
-    def _is_a_name(cls, namespace: str) -> str:
-        if not is_namespace(namespace):
-            raise ValueError(f"{namespace!r} is not a name: a text without braces")
-        return namespace
 
     def make(self) -> Sharing:
         """A new one; here the variable is read.
