@@ -7,6 +7,7 @@ from typing import Any
 
 from langchain_core.runnables import ensure_config
 
+from langchain_cluster.cache.borrowed import as_store
 from langchain_cluster.cache.memory import MemoryCache
 from langchain_cluster.cluster import Cluster
 from langchain_cluster.endpoints.roles import serving
@@ -26,11 +27,16 @@ _SHORT = ("endpoints", "cluster", "policy", "cache", "timeout", "max_retries")
 
 
 def a_store(cache: Any) -> Any:
-    """The store a user means: itself, a memory cache for True, None for False. Raises ConfigError."""
+    """The store a user means: itself, a memory cache for True, None for False, a LangChain cache as a store.
+
+    Raises:
+        ConfigError: it is none of these.
+    """
     if cache is None or cache is False:
         return None
     if cache is True:
         return MemoryCache()
+    cache = as_store(cache)
     if not callable(getattr(cache, "aget", None)) or not callable(getattr(cache, "mget", None)):
         raise ConfigError(
             f"{type(cache).__name__} is no CacheStore: give MemoryCache(), True or None", key="cache"

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import logging
 from hashlib import sha256
 from typing import Any
 
@@ -16,6 +17,7 @@ from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, Generati
 
 from langchain_cluster.ports import CacheStore
 
+_LOG = logging.getLogger("langchain_cluster")
 # Only what an answer is made of: whoever can write to the store must not be able to have other objects
 # built here. LangChain's own word for it, "messages", leaves the generations around them out.
 _ALLOWED = (
@@ -34,6 +36,7 @@ class LangChainCache(BaseCache):
 
     def __init__(self, store: CacheStore, *, prefix: str = "lc:langchain:") -> None:
         self._store, self._prefix = store, prefix
+        self._told: type[Exception] | None = None  # the kind of failure that was logged last
 
     def _key(self, prompt: str, llm_string: str) -> str:
         # Lengths first: no prompt can be written so that it runs into the model's part.
@@ -41,12 +44,21 @@ class LangChainCache(BaseCache):
         return self._prefix + sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
     def lookup(self, prompt: str, llm_string: str) -> RETURN_VAL_TYPE | None:
-        """The generations stored for this prompt and model, None if there are none."""
-        return _decode(self._store.get(self._key(prompt, llm_string)))
+        """The generations stored for this prompt and model, None if there are none, or nobody can say."""
+        key = self._key(prompt, llm_string)
+        try:
+            return _decode(self._store.get(key))
+        except Exception as error:
+            self._failed("lookup", error)
+            return None
 
     def update(self, prompt: str, llm_string: str, return_val: RETURN_VAL_TYPE) -> None:
-        """Store generations."""
-        self._store.set(self._key(prompt, llm_string), _encode(return_val))
+        """Store generations. Those of a store that is away are not kept."""
+        key = self._key(prompt, llm_string)
+        try:
+            self._store.set(key, _encode(return_val))
+        except Exception as error:
+            self._failed("store", error)
 
     def clear(self, **kwargs: Any) -> None:
         """Remove everything this cache has stored."""
@@ -54,15 +66,30 @@ class LangChainCache(BaseCache):
 
     async def alookup(self, prompt: str, llm_string: str) -> RETURN_VAL_TYPE | None:
         """See `lookup`."""
-        return _decode(await self._store.aget(self._key(prompt, llm_string)))
+        key = self._key(prompt, llm_string)
+        try:
+            return _decode(await self._store.aget(key))
+        except Exception as error:
+            self._failed("lookup", error)
+            return None
 
     async def aupdate(self, prompt: str, llm_string: str, return_val: RETURN_VAL_TYPE) -> None:
         """See `update`."""
-        await self._store.aset(self._key(prompt, llm_string), _encode(return_val))
+        key = self._key(prompt, llm_string)
+        try:
+            await self._store.aset(key, _encode(return_val))
+        except Exception as error:
+            self._failed("store", error)
 
     async def aclear(self, **kwargs: Any) -> None:
         """See `clear`."""
         await self._store.aclear(f"{self._prefix}*")
+
+    def _failed(self, operation: str, error: Exception) -> None:
+        """A cache that breaks must not break the call; outside a cluster there are no events to tell it."""
+        if type(error) is not self._told:
+            self._told = type(error)
+            _LOG.warning("cache failed: operation=%s error=%s", operation, type(error).__name__)
 
 
 def _encode(generations: RETURN_VAL_TYPE) -> bytes:
@@ -73,4 +100,10 @@ def _decode(raw: bytes | None) -> list[Generation] | None:
     if raw is None:
         return None
     # Nor are secrets read from the environment.
-    return [load(one, allowed_objects=_ALLOWED, secrets_from_env=False) for one in orjson.loads(raw)]
+    read = orjson.loads(raw)
+    if not isinstance(read, list):
+        raise ValueError("not generations")
+    found = [load(one, allowed_objects=_ALLOWED, secrets_from_env=False) for one in read]
+    if not all(isinstance(one, Generation) for one in found):
+        raise ValueError("not generations")
+    return found

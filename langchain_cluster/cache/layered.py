@@ -9,6 +9,7 @@ from typing import get_args
 
 from langchain_cluster.cache.asking import arun, run
 from langchain_cluster.cache.backlog import Backlog
+from langchain_cluster.cache.borrowed import as_store
 from langchain_cluster.cache.coherence import Coherence
 from langchain_cluster.cache.glob import matcher
 from langchain_cluster.cache.layers import Layers, WriteMode, longest
@@ -24,7 +25,7 @@ class LayeredCache(Invalidates):
     """Stores asked one after the other.
 
     Args:
-        layers: the nearest (and fastest) first, at least one.
+        layers: the nearest (and fastest) first, at least one; a LangChain `BaseCache` may be among them.
         write: "through": a write goes to all layers before it returns; "back": to the first, and to the
             others soon, by a thread. A process that dies loses at most `max_pending` writes.
         max_pending: writes that may wait with "back", >= 1; the oldest is dropped for a newer one.
@@ -53,7 +54,7 @@ class LayeredCache(Invalidates):
         negative_ttl: float | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.layers = tuple(layers)
+        self.layers = tuple(map(as_store, layers))
         if not self.layers:
             raise ConfigError("no layers: give at least one store", key="cache.layers")
         for layer in self.layers:

@@ -2,29 +2,58 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 tests = pytest.importorskip("langchain_tests.integration_tests")
 
+from langchain_core.caches import InMemoryCache  # noqa: E402
 from langchain_core.language_models import FakeListChatModel  # noqa: E402
 from langchain_core.messages import AIMessage  # noqa: E402
 from langchain_core.outputs import ChatGeneration, Generation  # noqa: E402
 
-from langchain_cluster.cache import LangChainCache, MemoryCache  # noqa: E402
+from langchain_cluster.cache import (  # noqa: E402
+    LangChainCache,
+    LangChainLayer,
+    LayeredCache,
+    MemoryCache,
+    RedisCache,
+    ShardedCache,
+)
+from langchain_cluster.cache.langchain import _decode  # noqa: E402
+
+STORES = {
+    "memory": lambda url: MemoryCache(),
+    "layered": lambda url: LayeredCache([MemoryCache(), MemoryCache()]),
+    "sharded": lambda url: ShardedCache({"a": MemoryCache(), "b": MemoryCache()}),
+    "borrowed": lambda url: LangChainLayer(InMemoryCache()),
+    "redis": lambda url: RedisCache.from_url(url(), f"suite-{next(numbers)}:", timeout=10.0),
+}
+numbers = count()
+
+
+@pytest.fixture(params=list(STORES))
+def suited(request: pytest.FixtureRequest) -> Iterator[Any]:
+    """A store of each kind, empty."""
+    made: Any = STORES[request.param](lambda: request.getfixturevalue("valkey_url"))
+    yield made
+    made.close()
 
 
 class TestTheSyncSuite(tests.SyncCacheTestSuite):
     @pytest.fixture
-    def cache(self) -> LangChainCache:
-        return LangChainCache(MemoryCache())
+    def cache(self, suited: Any) -> LangChainCache:
+        return LangChainCache(suited, prefix="" if isinstance(suited, LangChainLayer) else "lc:langchain:")
 
 
 class TestTheAsyncSuite(tests.AsyncCacheTestSuite):
     @pytest.fixture
-    async def cache(self) -> LangChainCache:
-        return LangChainCache(MemoryCache())
+    async def cache(self, suited: Any) -> LangChainCache:
+        return LangChainCache(suited, prefix="" if isinstance(suited, LangChainLayer) else "lc:langchain:")
 
 
 @pytest.fixture
@@ -94,7 +123,8 @@ def test_whoever_writes_to_the_store_cannot_have_other_objects_built(store: Memo
     )
     store.set(cache._key("p", "m"), evil)
     with pytest.raises(ValueError, match="not allowed"):
-        cache.lookup("p", "m")
+        _decode(evil)
+    assert cache.lookup("p", "m") is None
 
 
 def test_a_secret_of_the_environment_is_never_read(
@@ -113,3 +143,30 @@ def test_a_secret_of_the_environment_is_never_read(
         assert str(Path.home()) not in str(error)  # noqa: PT017
     else:
         assert str(Path.home()) not in str(got)
+
+
+class Away(MemoryCache):
+    """A store that is away."""
+
+    def get(self, key: str) -> bytes | None:
+        raise ConnectionError("no route, and the password is hunter2")
+
+    def set(self, key: str, value: bytes, ttl: float | None = None) -> None:
+        raise ConnectionError("no route")
+
+
+async def test_a_store_that_is_away_breaks_no_call(caplog: pytest.LogCaptureFixture) -> None:
+    model = FakeListChatModel(responses=["first", "second", "third"], cache=LangChainCache(Away()))
+    assert model.invoke("hello").content == "first"
+    assert (await model.ainvoke("hello")).content == "second"
+    (told,) = [record.message for record in caplog.records if record.name == "langchain_cluster"]
+    assert "ConnectionError" in told
+    assert "hunter2" not in told
+
+
+@pytest.mark.parametrize("raw", [b"", b"{", b"3", b'["x"]', b"[{}]", b"\xff"])
+async def test_foreign_bytes_are_a_miss(raw: bytes, store: MemoryCache) -> None:
+    cache = LangChainCache(store)
+    store.set(cache._key("p", "m"), raw)
+    assert cache.lookup("p", "m") is None
+    assert await cache.alookup("p", "m") is None

@@ -281,7 +281,8 @@ def test_the_short_way_to_a_plain_message_gives_the_same_parts() -> None:
     bad = {"name": "f", "args": "{", "id": "1", "error": None, "type": "invalid_tool_call"}
     messages = [
         HumanMessage("a"), HumanMessage("a", name="n"), SystemMessage("a"), AIMessage("a"),
-        AIMessage("a", tool_calls=[call]), AIMessage("a", invalid_tool_calls=[bad]), ChatMessage("a", role="r"),
+        AIMessage("a", tool_calls=[call]), AIMessage("a", invalid_tool_calls=[bad]),
+        ChatMessage("a", role="r"),
         ToolMessage("a", tool_call_id="1"), FunctionMessage("a", name="f"),
         HumanMessage([{"type": "text", "text": "a"}]), AIMessage("a", additional_kwargs={"name": "x"}),
         AIMessageChunk("a"), HumanMessage("a", additional_kwargs={"noise": 1}),
