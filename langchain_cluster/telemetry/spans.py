@@ -38,6 +38,7 @@ from langchain_cluster.telemetry.content import Content
 from langchain_cluster.telemetry.describe import Described, asked
 from langchain_cluster.telemetry.filled import Filled
 from langchain_cluster.telemetry.metrics import Metrics
+from langchain_cluster.telemetry.opening import Opening
 from langchain_cluster.telemetry.scrub import hashed
 from langchain_cluster.telemetry.span import NO_HEADERS, OtelSpan, under
 
@@ -79,7 +80,7 @@ class OtelTracing:
         except PackageNotFoundError:  # a source tree that was never installed
             release = None
         self._release = release
-        self._tracer = trace.get_tracer(names.SCOPE, release, provider)
+        self._opening = Opening(trace.get_tracer(names.SCOPE, release, provider))
         self._described, self._carried = Described(), Carried(baggage)
         self.metrics, self.now = metrics, now
         self.content = Content.from_environment() if content is None else _content(content)
@@ -104,7 +105,7 @@ class OtelTracing:
     def use(self, provider: trace.TracerProvider) -> None:
         """Open spans with this one from now on."""
         self._provider = provider
-        self._tracer = trace.get_tracer(names.SCOPE, self._release, provider)
+        self._opening = Opening(trace.get_tracer(names.SCOPE, self._release, provider))
 
     def hear(self) -> None:
         """Listen to the clusters that are watched and not listened to yet."""
@@ -141,7 +142,7 @@ class OtelTracing:
             case CallQueued(request=request):
                 call = self._calls.get(id(request))
                 if call is not None and not call.ended:
-                    call.queue = OtelSpan(self._tracer.start_span(names.QUEUE, context=under(call)))
+                    call.queue = OtelSpan(self._opening.span(names.QUEUE, context=under(call)))
             case CallDequeued(request=request) | CallShed(request=request):
                 call = self._calls.get(id(request))
                 if call is not None and call.queue is not None:
@@ -198,7 +199,7 @@ class OtelTracing:
         if request.tenant is not None:
             attributes[names.TENANT] = hashed(request.tenant)
         above = context_of(request.payload)
-        span = self._tracer.start_span(_CALLS[request.role], context=above, attributes=attributes)
+        span = self._opening.span(_CALLS[request.role], context=above, attributes=attributes)
         call = self._calls[id(request)] = CallSpan(span, request, self, metrics)
         return call
 
@@ -216,9 +217,7 @@ class OtelTracing:
             messages = self.content.asked(payload)
             if messages is not None:
                 attributes[names.INPUT_MESSAGES] = messages
-        span = self._tracer.start_span(
-            name, context=under(parent), kind=SpanKind.CLIENT, attributes=attributes
-        )
+        span = self._opening.span(name, context=under(parent), kind=SpanKind.CLIENT, attributes=attributes)
         context = span.get_span_context()
         return AttemptSpan(span, self._carried.headers(context), attempt, facts, context, parent, self)
 
@@ -239,7 +238,7 @@ class OtelTracing:
         """A call's look into the cache; None where only metrics are wanted."""
         if not parent.traced:
             return None
-        return OtelSpan(self._tracer.start_span(names.LOOKUP, context=under(parent)))
+        return OtelSpan(self._opening.span(names.LOOKUP, context=under(parent)))
 
 
 _SILENT = (trace.ProxyTracerProvider, trace.NoOpTracerProvider)
