@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from langchain_cluster.model.call import Answer, Request
+from langchain_cluster.model.label import given_at, labelled, unlabelled
 from langchain_cluster.plan.context import Context, Parts
 from langchain_cluster.plan.effects import LookupEach, Plan, StoreEach
+from langchain_cluster.plan.fresh import fresh
 from langchain_cluster.plan.lookup import together
 from langchain_cluster.plan.times import Ask, look_until
 
@@ -58,8 +60,9 @@ def look_up_each(
         if part is None or part.raw is None:
             continue
         try:
-            known[place] = parts.decode(request, part.raw)
-            layer = part.layer
+            if fresh(given_at(part.raw), cx):
+                known[place] = parts.decode(request, unlabelled(part.raw))
+                layer = part.layer
         except Exception as error:
             broken = error
     if broken is not None:  # one event, however many of them
@@ -78,6 +81,9 @@ def store_each(
         raw = cx.codec.encode(answer.value)
         keys = parts.keys(request)
         raws = {k: parts.encode(v) for k, v in zip(keys, answer.value, strict=True)}
+        if cx.policy.cache_tags or cx.policy.fresh_for is not None:  # else a label says nothing anybody asks
+            now, tags = cx.wall(), cx.policy.cache_tags
+            raws = {key: labelled(value, now, tags) for key, value in raws.items()}
         yield from StoreEach(raws, look_until(cx, started))
         cx.cache_worked("store")
     except Exception as error:

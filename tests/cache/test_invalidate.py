@@ -14,7 +14,7 @@ from langchain_cluster.cache import LayeredCache, MemoryCache, RedisCache, Shard
 from langchain_cluster.cache.semantic import SemanticCache
 from langchain_cluster.model.cache_key import cache_key
 from langchain_cluster.model.label import HEAD, MOST_TAGS, given_at, labelled, tags_of, unlabelled
-from langchain_cluster.testing import ScriptedModel
+from langchain_cluster.testing import FakeClock, ScriptedModel
 from tests.services.valkey import INSTALL, Valkey, binary
 
 PATIENT: Any = {"connect_timeout": 10.0, "timeout": 10.0}
@@ -203,17 +203,24 @@ def test_a_model_is_named_by_its_identity_or_else_by_its_name() -> None:
     assert llm.cluster.cache.invalidate(model="scripted") == 1
 
 
-def test_vectors_go_with_their_tenant_and_model() -> None:
+def test_vectors_go_with_their_tenant_model_and_tags() -> None:
     pytest.importorskip("numpy")
     from langchain_cluster import ClusteredEmbeddings
     from langchain_cluster.testing import ScriptedEmbeddings
 
-    cache = MemoryCache()
-    made = ClusteredEmbeddings(
-        [Endpoint("e", ScriptedEmbeddings(), roles={"embedding"}, identity="mini")], cache=cache
-    )
-    made.embed_documents(["a", "b"])
+    cache, clock = MemoryCache(), FakeClock()
+    policy = Policy(cache_tags=("docs-v1",), fresh_for=60.0)
+    endpoint = Endpoint("e", ScriptedEmbeddings(), roles={"embedding"}, identity="mini")
+    made = ClusteredEmbeddings([endpoint], cache=cache, policy=policy, clock=clock)
+    vectors = made.embed_documents(["a", "b"])
+    assert made.embed_documents(["b", "a"]) == vectors[::-1]
+    assert cache.stats().sets == 2
     assert cache.invalidate(tenant="ann") == 0
+    assert cache.invalidate(tag="docs-v1") == 2
+    made.embed_documents(["a", "b"])
+    clock.advance(61.0)
+    made.embed_documents(["a", "b"])
+    assert cache.stats().sets == 6  # too old
     assert cache.invalidate(model="mini") == 2
 
 
