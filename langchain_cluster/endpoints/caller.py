@@ -17,6 +17,7 @@ from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
 from langchain_core.outputs import ChatGenerationChunk, ChatResult
 
 from langchain_cluster.endpoints.adapter import Adapter
+from langchain_cluster.endpoints.adapters import Adapting
 from langchain_cluster.endpoints.binding import Translator
 from langchain_cluster.endpoints.classify import Judgement, classify
 from langchain_cluster.endpoints.malformed import Malformed
@@ -25,7 +26,6 @@ from langchain_cluster.endpoints.stream import ModelStream
 from langchain_cluster.endpoints.usage import finish_reason_of, storable, usage_of
 from langchain_cluster.errors import ClusterError
 from langchain_cluster.model.call import Attempt, Outcome, Resume, Verdict
-from langchain_cluster.model.endpoint import Endpoint
 from langchain_cluster.model.plain import LONGEST, kind_of
 
 
@@ -43,7 +43,7 @@ class Question:
     run: Any = field(default=None, repr=False, compare=False)
 
 
-class ModelCaller:
+class ModelCaller(Adapting[Adapter]):
     """A `Caller` for endpoints whose model is a LangChain chat model.
 
     Args:
@@ -51,24 +51,8 @@ class ModelCaller:
     """
 
     def __init__(self, now: Callable[[], float]) -> None:
-        self._now = now
-        self._adapters: dict[str, Adapter] = {}
+        super().__init__(now, Adapter)
         self._translator = Translator()
-
-    def adapter(self, endpoint: Endpoint) -> Adapter:
-        """The endpoint's model made ready; anew when the model or its parameters changed.
-
-        Raises:
-            ConfigError: its model is no chat model.
-        """
-        adapter = self._adapters.get(endpoint.id)
-        if adapter is None or adapter.stale(endpoint):
-            adapter = self._adapters[endpoint.id] = Adapter(endpoint)
-        return adapter
-
-    def forget(self, id: str) -> None:
-        """The endpoint has left the pool."""
-        self._adapters.pop(id, None)
 
     def call(self, attempt: Attempt, headers: Mapping[str, str]) -> Outcome:
         """Ask and wait for the whole answer; never raises an `Exception`."""

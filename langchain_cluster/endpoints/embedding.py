@@ -17,6 +17,7 @@ from typing import Any
 from langchain_core.embeddings import Embeddings
 
 from langchain_cluster.endpoints.adapter import timeout_of
+from langchain_cluster.endpoints.adapters import Adapting
 from langchain_cluster.endpoints.caller import judge
 from langchain_cluster.endpoints.fingerprint import identity_of, parameters_of
 from langchain_cluster.endpoints.malformed import Malformed
@@ -81,7 +82,7 @@ class EmbeddingAdapter:
         return arguments if timeout is None else {**arguments, "timeout": timeout}
 
 
-class EmbeddingCaller:
+class EmbeddingCaller(Adapting[EmbeddingAdapter]):
     """Asks endpoints whose model is a LangChain `Embeddings`.
 
     Args:
@@ -89,20 +90,8 @@ class EmbeddingCaller:
     """
 
     def __init__(self, now: Callable[[], float]) -> None:
-        self._now = now
-        self._adapters: dict[str, EmbeddingAdapter] = {}
+        super().__init__(now, EmbeddingAdapter)
         self.lengths: dict[str, int] = {}  # of the first vector of each identity
-
-    def adapter(self, endpoint: Endpoint) -> EmbeddingAdapter:
-        """The endpoint's model made ready. Raises ConfigError: its model embeds nothing."""
-        adapter = self._adapters.get(endpoint.id)
-        if adapter is None or adapter.stale(endpoint):
-            adapter = self._adapters[endpoint.id] = EmbeddingAdapter(endpoint)
-        return adapter
-
-    def forget(self, id: str) -> None:
-        """The endpoint has left the pool."""
-        self._adapters.pop(id, None)
 
     def call(self, attempt: Attempt, headers: Mapping[str, str]) -> Outcome:
         """Ask and wait for the vectors; never raises an `Exception`."""

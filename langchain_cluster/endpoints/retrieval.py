@@ -20,6 +20,7 @@ from langchain_core.language_models import BaseLanguageModel
 from langchain_core.retrievers import BaseRetriever
 from langchain_core.runnables import Runnable, RunnableBinding, RunnableConfig
 
+from langchain_cluster.endpoints.adapters import Adapting
 from langchain_cluster.endpoints.caller import judge
 from langchain_cluster.endpoints.fingerprint import parameters_of
 from langchain_cluster.endpoints.malformed import Malformed
@@ -102,7 +103,7 @@ class RetrieverAdapter:
         return {**self.bound, **asked.arguments} if self._takes_arguments else {}
 
 
-class RetrievalCaller:
+class RetrievalCaller(Adapting[RetrieverAdapter]):
     """Asks endpoints whose model is a retriever.
 
     Args:
@@ -110,19 +111,7 @@ class RetrievalCaller:
     """
 
     def __init__(self, now: Callable[[], float]) -> None:
-        self._now = now
-        self._adapters: dict[str, RetrieverAdapter] = {}
-
-    def adapter(self, endpoint: Endpoint) -> RetrieverAdapter:
-        """The endpoint's retriever made ready. Raises ConfigError: its model finds nothing."""
-        adapter = self._adapters.get(endpoint.id)
-        if adapter is None or adapter.stale(endpoint):
-            adapter = self._adapters[endpoint.id] = RetrieverAdapter(endpoint)
-        return adapter
-
-    def forget(self, id: str) -> None:
-        """The endpoint has left the pool."""
-        self._adapters.pop(id, None)
+        super().__init__(now, RetrieverAdapter)
 
     def call(self, attempt: Attempt, headers: Mapping[str, str]) -> Outcome:
         """Ask and wait for the documents; never raises an `Exception`."""
