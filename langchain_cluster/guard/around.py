@@ -59,11 +59,12 @@ def _judge(counts: Callable[[Exception], bool]) -> Callable[[BaseException], Ver
 class Hold:
     """One guarded block, entered once; `failed()` says that it failed although nothing was raised."""
 
-    __slots__ = ("_breaker", "_failed", "_permit", "_started")
+    __slots__ = ("_breaker", "_failed", "_outer", "_permit", "_started")
 
     def __init__(self, breaker: CircuitBreaker) -> None:
         self._breaker, self._failed = breaker, False
         self._permit: Permit | None = None
+        self._outer: Hold | None = None  # the one it was entered within
 
     def failed(self) -> None:
         """What came back is a failure."""
@@ -72,8 +73,12 @@ class Hold:
     def __enter__(self) -> Self:
         if self._permit is not None:
             raise RuntimeError("a hold guards one block: ask the breaker for another")
-        self._started = self._breaker._clock.now()
-        self._permit = self._breaker.acquire(self._started)
+        breaker = self._breaker
+        permit, self._started = breaker._permit, 0.0  # nobody asks how long it takes
+        if permit is None or breaker._timed:
+            self._started = started = breaker._clock.now()
+            permit = permit or breaker.acquire(started)
+        self._permit = permit
         return self
 
     def __exit__(
@@ -82,15 +87,24 @@ class Hold:
         self._end(error)
 
     def _end(self, error: BaseException | None) -> None:
-        breaker, permit, verdict = self._breaker, self._permit, Verdict.OK
+        breaker, permit, started = self._breaker, self._permit, self._started
+        if error is None and not self._failed and permit is breaker._permit and not breaker._timed:
+            # What `record` does for an answer of a closed circuit, without calling it.
+            ended = breaker._clock.now()
+            if breaker._from <= ended < breaker._until:
+                breaker._answers += 1
+                if breaker._row:
+                    breaker._row = 0
+                return
         assert permit is not None
         if self._failed:
-            verdict = Verdict.TRANSIENT
+            ended = breaker._clock.now()
+            breaker.record(permit, Verdict.TRANSIENT, ended, ended - started)
         elif error is not None:
-            _blame(breaker, permit, error, self._started)
-            return
-        now = breaker._clock.now()
-        breaker.record(permit, verdict, now, now - self._started)
+            _blame(breaker, permit, error, started)
+        else:
+            ended = breaker._clock.now()
+            breaker.record(permit, Verdict.OK, ended, ended - started)
 
     async def __aenter__(self) -> Self:
         return self.__enter__()
@@ -104,47 +118,65 @@ class Hold:
         return f"<Hold of {self._breaker!r}>"
 
 
-# Of all breakers, the innermost last. A task and a thread have their own.
-_HELD: ContextVar[tuple[Hold, ...]] = ContextVar("breakers held", default=())
+# Of all breakers, the innermost, which knows the one around it. A task and a thread have their own.
+_HELD: ContextVar[Hold | None] = ContextVar("breakers held", default=None)
+_new, _innermost, _set = object.__new__, _HELD.get, _HELD.set  # looked up once
 
 
 def entered(breaker: CircuitBreaker) -> Hold:
     """A block of `with breaker:` begins here. Raises CircuitOpen."""
-    hold = Hold(breaker)
-    hold._started = started = breaker._clock.now()
-    hold._permit = breaker._permit or breaker.acquire(started)
-    breaker._held[id(hold)] = hold
-    held = _HELD.get()
-    if held:  # some of which may have ended in another context
-        held = tuple(other for other in held if id(other) in other._breaker._held)
-    _HELD.set((*held, hold))
+    permit = breaker._permit
+    hold = _new(Hold)  # what follows is its `__init__`, which would cost as much as all the rest
+    hold._breaker, hold._failed = breaker, False
+    if permit is None or breaker._timed:
+        hold._started = started = breaker._clock.now()
+        permit = permit or breaker.acquire(started)
+    else:
+        hold._started = 0.0  # nobody asks how long it took
+    hold._permit = permit
+    breaker._held[hold] = None
+    outer = _innermost()
+    while outer is not None and outer not in outer._breaker._held:
+        outer = outer._outer  # it has ended in another context
+    hold._outer = outer
+    _set(hold)
     return hold
 
 
-def left(breaker: CircuitBreaker, error: BaseException | None) -> None:
+def left(
+    breaker: CircuitBreaker,
+    kind: type[BaseException] | None,
+    error: BaseException | None,
+    trace: TracebackType | None,
+) -> None:
     """The innermost block of this task, or thread, ends here.
 
     Where there is none, it began in another context, as that of an async generator which the event
     loop closes. Then it is the last of all that are still held.
     """
-    held = _HELD.get()
-    if held and held[-1]._breaker is breaker and breaker._held.pop(id(held[-1]), None) is not None:
-        _HELD.set(held[:-1])
-        held[-1]._end(error)
+    hold = _innermost()
+    if hold is None or hold._breaker is not breaker or breaker._held.pop(hold, hold) is not None:
+        hold = _out_of_order(breaker)
     else:
-        _left_out_of_order(breaker, error)
+        _set(hold._outer)
+    hold._end(error)
 
 
-def _left_out_of_order(breaker: CircuitBreaker, error: BaseException | None) -> None:
-    own = [hold for hold in _HELD.get() if id(hold) in hold._breaker._held]
-    hold = next((hold for hold in reversed(own) if hold._breaker is breaker), None)
-    if hold is None or breaker._held.pop(id(hold), None) is None:
+def _out_of_order(breaker: CircuitBreaker) -> Hold:
+    own: list[Hold] = []
+    hold = _HELD.get()
+    while hold is not None:
+        own.append(hold)
+        hold = hold._outer
+    own = [hold for hold in own if hold in hold._breaker._held]
+    found = next((hold for hold in own if hold._breaker is breaker), None)
+    if found is None or breaker._held.pop(found, found) is not None:
         try:
-            _, hold = breaker._held.popitem()
+            found, _ = breaker._held.popitem()
         except KeyError:
             raise RuntimeError(f"{breaker!r} is left more often than it was entered") from None
-    _HELD.set(tuple(other for other in own if other is not hold))
-    hold._end(error)
+    _set(next((hold for hold in own if hold is not found), None))
+    return found
 
 
 def wrapped(breaker: CircuitBreaker, function: Callable[P, R]) -> Callable[P, R]:
@@ -165,7 +197,7 @@ def _is(kind: Callable[[Any], bool], function: Any) -> bool:
 
 
 def _function(breaker: CircuitBreaker, function: Callable[..., Any]) -> Callable[..., Any]:
-    now, timed = breaker._clock.now, breaker.policy.slow_call_seconds is not None
+    now, timed = breaker._clock.now, breaker._timed
 
     @wraps(function)
     def guarded(*args: Any, **kwargs: Any) -> Any:
@@ -196,7 +228,7 @@ def _function(breaker: CircuitBreaker, function: Callable[..., Any]) -> Callable
 
 
 def _coroutine_function(breaker: CircuitBreaker, function: Callable[..., Any]) -> Callable[..., Any]:
-    now, timed = breaker._clock.now, breaker.policy.slow_call_seconds is not None
+    now, timed = breaker._clock.now, breaker._timed
 
     @wraps(function)
     async def guarded(*args: Any, **kwargs: Any) -> Any:

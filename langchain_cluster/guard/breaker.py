@@ -89,8 +89,8 @@ class CircuitBreaker:
 
     __slots__ = (
         "_answers", "_at", "_begins", "_clock", "_from", "_held", "_latest", "_lock", "_openings", "_permit",
-        "_probes", "_rng", "_row", "_slow_after", "_succeeded", "_taken", "_telling", "_tripped", "_until",
-        "_verdict_of", "_window", "generation", "name", "open_until", "policy", "reason", "state",
+        "_probes", "_rng", "_row", "_slow_after", "_succeeded", "_taken", "_telling", "_timed", "_tripped",
+        "_until", "_verdict_of", "_window", "generation", "name", "open_until", "policy", "reason", "state",
     )  # fmt: skip
 
     def __init__(
@@ -127,7 +127,8 @@ class CircuitBreaker:
         self._probes: dict[Permit, float] = {}  # under way, and when each loses its place
         self._succeeded = 0
         self._latest = 0.0  # the last time that was one
-        self._held: dict[int, around.Hold] = {}  # by `with breaker:`
+        self._held: dict[around.Hold, None] = {}  # by `with breaker:`, the latest last
+        self._timed = policy.slow_call_seconds is not None
         self._answers = self._taken = 0  # since ever, and how many of them the window has
         self._from, self._until = inf, -inf  # when an answer counts without the lock, together with
         self._at = 0.0  # a call that ended at this time
@@ -385,13 +386,8 @@ class CircuitBreaker:
         """
         return around.Hold(self)
 
-    def __enter__(self) -> around.Hold:
-        return around.entered(self)
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        around.left(self, error)
+    __enter__ = around.entered
+    __exit__ = around.left
 
     async def __aenter__(self) -> around.Hold:
         return around.entered(self)
@@ -399,7 +395,7 @@ class CircuitBreaker:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        around.left(self, error)
+        around.left(self, kind, error, trace)
 
     def acquire(self, now: float) -> Permit:
         """Leave to make a call now. Raises CircuitOpen when there is none."""

@@ -52,19 +52,27 @@ def ours(opens_at: int) -> Subject:
 
 
 def as_block(opens_at: int) -> Subject:
+    return block(opens_at, lambda breaker: breaker)
+
+
+def as_hold(opens_at: int) -> Subject:
+    return block(opens_at, lambda breaker: breaker.hold())
+
+
+def block(opens_at: int, held: Callable[[CircuitBreaker], Any]) -> Subject:
     policy = BreakerPolicy(consecutive_failures=opens_at, open_for=PAUSE, max_open=PAUSE)
     breaker = CircuitBreaker(policy)
 
     def sync(function: Callable[[], Any]) -> Callable[[], Any]:
         def guarded() -> Any:
-            with breaker:
+            with held(breaker):
                 return function()
 
         return guarded
 
     def coroutine(function: Callable[[], Awaitable[Any]]) -> Callable[[], Awaitable[Any]]:
         async def guarded() -> Any:
-            async with breaker:
+            async with held(breaker):
                 return await function()
 
         return guarded
@@ -125,6 +133,7 @@ SUBJECTS: dict[str, tuple[str | None, Callable[[int], Subject]]] = {
     "bare call": (None, lambda _: Subject(lambda function: function, lambda function: function)),
     "CircuitBreaker, decorator": (None, ours),
     "CircuitBreaker, with block": (None, as_block),
+    "CircuitBreaker, with hold()": (None, as_hold),
     "CircuitBreaker, as a pool uses it": (None, by_hand),
     "circuitbreaker": ("circuitbreaker", circuitbreaker),
     "pybreaker": ("pybreaker", pybreaker),
