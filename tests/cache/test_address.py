@@ -110,5 +110,5 @@ def test_whether_a_name_is_checked_is_a_word_and_no_text() -> None:
     }  # fmt: skip
     assert RedisAddress.parse(url.format("true")).tls_options()["ssl_check_hostname"] is True
     assert RedisAddress.parse("redis://h").tls_options() == {}
-    with pytest.raises(ConfigError, match="'true'.*'false'|true.*false"):
+    with pytest.raises(ConfigError, match="neither of"):
         RedisAddress.parse(url.format("no"))

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import warnings
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 pytest.importorskip("numpy")
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from langchain_cluster.cache.semantic import SemanticCache
 from langchain_cluster.cache.semantic.index import Exhaustive
@@ -315,3 +319,29 @@ def test_its_repr_shows_no_question() -> None:
     shown = repr(hit) + repr(known._entries.get(1)) + repr(Request(meaning=Meaning("my secret", "s")))
     assert "secret" not in shown
     assert "answer" not in shown.replace("answer_tokens", "")
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 5_000), st.integers(0, 255)), min_size=1, max_size=6),
+    st.integers(0, 99),
+)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
+def test_whatever_becomes_of_the_file_it_is_read_whole_or_not_at_all(
+    tmp_path: Path, edits: list[tuple[int, int]], cut: int
+) -> None:
+    path = tmp_path / "answers.npz"
+    path.unlink(missing_ok=True)
+    known = cache(path=path)
+    known.store("Is it open?", "Yes.")
+    known.save()
+    raw = bytearray(path.read_bytes())
+    for place, value in edits:
+        raw[place % len(raw)] = value
+    path.write_bytes(bytes(raw[: len(raw) - cut]))
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        again = cache(path=path)
+    if len(again):
+        assert answer(again, "Is it open?") == "Yes."
+    else:
+        assert "damaged" in str(told[0].message)
