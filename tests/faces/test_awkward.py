@@ -123,7 +123,7 @@ def test_hostile_bytes_in_a_real_redis_are_misses_and_events(
     heard = Heard(llm)
     assert text_of(plain_face.ask(llm, "hello")) == "the answer"
     with redis.Redis.from_url(valkey_url) as client:
-        (key,) = [key for key in client.keys(f"{prefix}*") if b":stale" not in key]
+        key = min(client.keys(f"{prefix}*"), key=len)  # beside it may lie what holds for the call alone
         for raw in HOSTILE:
             before = len(heard.of(CacheFailed))
             client.set(key, raw)

@@ -195,9 +195,7 @@ class SemanticCache(Invalidates):
             return True  # it is gone already
         right = same_answer(entry, Entry(0, entry.scope, "", None, b"", digest_of(words), sense))
         with self._entries.searching:
-            self._judge.policy.learn(
-                Candidate(entry, hit.score, hit.agreement), right, 1.0 / (self._audit or 1.0)
-            )
+            self._judge.policy.learn(Candidate(entry, hit.score, hit.agreement), right, hit.weight)
         self._entries.count("audits", *(() if right else ("refuted",)))
         self._file.changed = True
         if not right:
@@ -240,10 +238,18 @@ class SemanticCache(Invalidates):
             if best is None or not self._judge.policy.serves(best):
                 self._entries.count("misses")
                 return None
-            audit = self._audit > 0 and self._random.random() < self._audit
+            part = min(1.0, self._audit * self._judge.policy.share_of_checks(best)) if self._audit else 0.0
         self._entries.count("hits")
         self._entries.use(best.entry)
-        return Hit(best.entry.raw, best.score, False, best.entry.id, audit, best.agreement)
+        return Hit(
+            best.entry.raw,
+            best.score,
+            False,
+            best.entry.id,
+            self._random.random() < part,
+            best.agreement,
+            1.0 / part if part else 1.0,
+        )
 
     def _put(self, text: str, scope: str, raw: bytes | str, words: str, vector: Any, sense: Any) -> None:
         expires = None if self._ttl is None else self._clock() + self._ttl

@@ -54,6 +54,7 @@ class Hit:
     Attributes:
         answer: as it was stored. score: cosine of the two questions. exact: the same but for how it is
             written. entry: the id of the entry. audit: it is one of those to be checked.
+        weight: how many hits such a check stands for.
     """
 
     answer: Any = field(repr=False)
@@ -62,3 +63,4 @@ class Hit:
     entry: int
     audit: bool = False
     agreement: float = field(default=0.0, repr=False)
+    weight: float = field(default=1.0, repr=False)

@@ -51,13 +51,31 @@ def test_a_vector_under_a_known_id_replaces_the_old_one(index: Any) -> None:
     assert index.nearest(second, 2)[0][0] == pytest.approx(1.0, abs=1e-5)
 
 
-def test_a_small_index_becomes_a_graph_when_it_is_large() -> None:
+def test_a_small_index_becomes_a_graph_step_by_step_and_finds_all_meanwhile() -> None:
     pytest.importorskip("usearch")
-    index = Sized(16, large=50)
-    for id, vector in enumerate(vectors(51)):
-        assert isinstance(index._index, Exhaustive)
+    index, given = Sized(16, large=50), vectors(60)
+    for id, vector in enumerate(given):
         index.add(id, vector)
-    assert isinstance(index._index, Graph)
+        assert len(index) == id + 1
+        assert (index._graph is None) == (id < 50)
+        for known in {0, id // 2, id}:
+            assert index.nearest(given[known], 2)[0][1] == known
+    assert len(index._all) == 0, "all have moved"
+    index.remove(3)
+    assert index.nearest(given[3], 1)[0][1] != 3
+
+
+def test_what_is_removed_or_replaced_while_it_grows_is_not_found_again() -> None:
+    pytest.importorskip("usearch")
+    index, given = Sized(16, large=50), vectors(60)
+    for id in range(52):
+        index.add(id, given[id])
+    index.remove(0)
+    index.remove(50)
+    index.add(1, given[55])
+    assert len(index) == 50
+    assert index.nearest(given[55], 1)[0][1] == 1
+    assert not {0, 50} & {id for _, id in index.nearest(given[0], 60)}
 
 
 def test_without_usearch_a_large_index_stays_exact(monkeypatch: pytest.MonkeyPatch) -> None:

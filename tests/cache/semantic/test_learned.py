@@ -12,7 +12,7 @@ numpy = pytest.importorskip("numpy")
 
 from langchain_cluster.cache.semantic import SemanticCache  # noqa: E402
 from langchain_cluster.cache.semantic.entry import Candidate, Entry  # noqa: E402
-from langchain_cluster.cache.semantic.policy.learned import EVIDENCE, Learned  # noqa: E402
+from langchain_cluster.cache.semantic.policy.learned import EVIDENCE, LEAST, MOST, Learned  # noqa: E402
 from langchain_cluster.cache.semantic.policy.logit import chance, offset, regression  # noqa: E402
 
 TOPICS, DIMENSIONS = 25, 48
@@ -135,8 +135,21 @@ def test_a_failed_check_weighs_as_much_as_the_hits_it_stands_for() -> None:
     before = len(cache)
     assert cache.audited(hit, "YES, but of another kind") is False
     assert len(cache) == before - 1
-    assert cache._judge.policy._labels[-1][1:3] == (False, 2.0)  # type: ignore[attr-defined]
+    assert 1.0 <= hit.weight <= 6.0
+    assert cache._judge.policy._labels[-1][1:3] == (False, hit.weight)  # type: ignore[attr-defined]
     assert cache.audited(hit, "whatever"), "what is gone cannot be wrong"
+
+
+def test_what_is_likelier_wrong_is_checked_more_often_and_weighs_less() -> None:
+    policy = Learned(0.05)
+    for _ in range(200):
+        policy.learn(Candidate(Entry(1, "", "", None, b""), 0.97, 0.8), True)
+        policy.learn(Candidate(Entry(2, "", "", None, b""), 0.8, -0.5), False)
+    near, far = (Candidate(Entry(3, "", "", None, b""), score, 0.0) for score in (0.99, 0.88))
+    shares = [[policy.share_of_checks(near), policy.share_of_checks(far)] for _ in range(400)][-1]
+    assert LEAST <= shares[0] < 1.0 < shares[1] <= MOST
+    mean = sum(shares) / 2
+    assert 0.8 < mean < 1.3, "as many checks as were asked for"
 
 
 def test_the_regression_finds_what_the_labels_were_made_with() -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 from langchain_cluster.extras import need
 
-_MORE = 4  # candidates asked of the graph for each one wanted: it keeps 8 bits of a number
+_MORE = 2  # candidates asked of the graph for each one wanted: it keeps 8 bits of a number
 
 
 class Graph:

@@ -21,6 +21,10 @@ class Fixed:
         """Whether it is near enough."""
         return candidate.score >= self.floor
 
+    def share_of_checks(self, candidate: Candidate) -> float:
+        """All alike."""
+        return 1.0
+
     def learn(self, candidate: Candidate, right: bool, weight: float = 1.0) -> None:
         """A number that is given does not change."""
 

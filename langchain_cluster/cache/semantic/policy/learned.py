@@ -22,7 +22,7 @@ from math import log, sqrt
 from typing import Any
 
 from langchain_cluster.cache.semantic.entry import Candidate
-from langchain_cluster.cache.semantic.policy.logit import offset, regression
+from langchain_cluster.cache.semantic.policy.logit import chance, offset, regression
 from langchain_cluster.extras import need
 
 FLOOR = 0.6  # cosine: below it hardly anything is right
@@ -38,6 +38,12 @@ _OWN = 32  # labels an entry's offset is worked out from
 # in: so that one may be wrong this many times as often. Measured; see docs/semantic-cache.md.
 MARGIN = 4.0
 
+# Hits that are likelier wrong are checked more often, with the square root of the likelihood: what is then
+# found has the least variance for as many checks (Neyman, On the two different aspects of the
+# representative method, 1934). Bounded, since a failed check of a hit that is hardly ever checked weighs
+# for all of those.
+LEAST, MOST, POWER = 1 / 3, 4.0, 0.5
+RISK_STEP = 0.02  # how much of the likelihood's mean one hit is
 Features = tuple[float, float, float]
 
 
@@ -65,16 +71,25 @@ class Learned:
         self._offsets: dict[int, tuple[float, float]] = {}
         self.seen = 0
         self._fitted = 0
+        self._risk = error_rate
 
     def serves(self, candidate: Candidate) -> bool:
         """Whether even the lower bound of its logit is above the bar."""
-        if self.seen < EVIDENCE:
-            return False
+        return self.seen >= EVIDENCE and self._bound(candidate) > self._bar
+
+    def share_of_checks(self, candidate: Candidate) -> float:
+        """More often the likelier it is wrong: what is found there weighs less, and tells more."""
+        risk = 1.0 - chance(self._bound(candidate))
+        self._risk += (risk - self._risk) * RISK_STEP
+        return max(LEAST, min(MOST, float((risk / self._risk) ** POWER)))
+
+    def _bound(self, candidate: Candidate) -> float:
+        """The lower bound of its logit."""
         row = features(candidate)
         own, variance = self._offset(candidate.entry.id)
         array = self._numpy.array(row)
         spread = float(array @ self._covariance @ array) + variance
-        return self._logit(row) + own - _SURE * sqrt(max(0.0, spread)) > self._bar
+        return self._logit(row) + own - _SURE * sqrt(max(0.0, spread))
 
     def learn(self, candidate: Candidate, right: bool, weight: float = 1.0) -> None:
         """One more label."""

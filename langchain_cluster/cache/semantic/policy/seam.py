@@ -21,6 +21,9 @@ class ServePolicy(Protocol):
     def serves(self, candidate: Candidate) -> bool:
         """Whether its answer may be given."""
 
+    def share_of_checks(self, candidate: Candidate) -> float:
+        """How often this one is to be checked, of the hits it serves: 1 for as often as the others."""
+
     def learn(self, candidate: Candidate, right: bool, weight: float = 1.0) -> None:
         """Its answer would have been right, or wrong; `weight` others are told by this one."""
 
