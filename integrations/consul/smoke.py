@@ -4,41 +4,16 @@ from __future__ import annotations
 
 import sys
 import time
-from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
-from langchain_openai import ChatOpenAI
-from pydantic import SecretStr
+import yaml
 
-from langchain_cluster import ClusteredLLM, Endpoint, Roster
-from langchain_cluster.discovery import ConsulDiscovery, ConsulRegistrar
+from langchain_cluster import ClusteredLLM, Endpoint
+from langchain_cluster.discovery import ConsulRegistrar
 from langchain_cluster.testing import SimulatedServer
 
 SOON = 2.0  # seconds from the registry being right to the pool being right
-
-
-class WithModels:
-    """The source, with a chat model for each endpoint it names."""
-
-    def __init__(self, source: ConsulDiscovery) -> None:
-        self._source = source
-        self.close = source.close
-        self._models: dict[str, ChatOpenAI] = {}
-
-    def fetch(self, after: int | None) -> Roster:
-        return self._named(self._source.fetch(after))
-
-    async def afetch(self, after: int | None) -> Roster:
-        return self._named(await self._source.afetch(after))
-
-    def _named(self, roster: Roster) -> Roster:
-        return replace(roster, endpoints=tuple(map(self._with_model, roster.endpoints)))
-
-    def _with_model(self, endpoint: Endpoint) -> Endpoint:
-        if endpoint.id not in self._models:
-            model = endpoint.metadata["model"]
-            self._models[endpoint.id] = ChatOpenAI(base_url=endpoint.url, model=model, api_key=SecretStr("-"))
-        return replace(endpoint, model=self._models[endpoint.id])
 
 
 def run(url: str, server: SimulatedServer) -> int:
@@ -52,14 +27,16 @@ def run(url: str, server: SimulatedServer) -> int:
 
     for name in names:
         announce(name)
-    llm = ClusteredLLM(discovery=WithModels(ConsulDiscovery("smoke-llm", url)), balancer="round_robin")
+    config = yaml.safe_load((Path(__file__).parent / "cluster.yaml").read_text())
+    config["discovery"]["address"] = url
+    llm = ClusteredLLM.from_config(config)
     wrong = 0
 
     def expect(what: str, weights: dict[str, float]) -> None:
         nonlocal wrong
         began, seen = time.monotonic(), None
         while seen != weights and time.monotonic() - began < SOON:
-            llm.invoke("hello")
+            llm.batch(["hello"] * 10)
             seen = {member.endpoint.id: member.endpoint.weight for member in llm.cluster.pool}
         took = time.monotonic() - began
         wrong += seen != weights

@@ -9,6 +9,7 @@ from langchain_cluster.config import load
 
 ROOT = Path(__file__).parents[2]
 FILES = sorted((ROOT / "examples" / "config").iterdir())
+DISCOVERED = sorted((ROOT / "integrations").glob("*/cluster.yaml"))
 PAGE = (ROOT / "docs" / "configuration.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```(yaml|toml|json)\b[^\n]*\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
 
@@ -16,6 +17,13 @@ BLOCKS = re.findall(r"^```(yaml|toml|json)\b[^\n]*\n(.*?)^```", PAGE, re.MULTILI
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
 def test_an_example_is_valid(path: Path) -> None:
     assert load(path).endpoints
+
+
+@pytest.mark.parametrize("path", DISCOVERED, ids=lambda path: path.parent.name)
+def test_a_config_of_an_integration_is_valid(path: Path) -> None:
+    config = load(path)
+    assert config.discovery
+    assert config.factory is not None
 
 
 def test_the_example_is_the_same_in_three_languages() -> None:
