@@ -11,11 +11,12 @@ from typing import Any
 
 import pytest
 
-from langchain_cluster import ClusteredLLM, Endpoint
+from langchain_cluster import ClusteredLLM, Endpoint, Policy
 from langchain_cluster.cache import LayeredCache, MemoryCache, RedisCache, ShardedCache
 from langchain_cluster.errors import CacheUnavailable, ConfigError
+from langchain_cluster.model.events import AnswerRenewed
 from langchain_cluster.plan.effects import Claimed
-from langchain_cluster.testing import ScriptedModel
+from langchain_cluster.testing import FakeClock, ScriptedModel
 from langchain_cluster.testing.server_process import HOST
 from tests.services.valkey import INSTALL, Valkey, binary
 
@@ -255,5 +256,36 @@ def test_two_processes_that_ask_one_question_ask_once(server: Valkey, raw: Any, 
     messages = asyncio.run(ask())
     assert model.calls == 1
     assert sorted(m.response_metadata["cluster"]["cache"] for m in messages) == ["miss", "redis"]
+    for llm in llms:
+        llm.cluster.close()
+
+
+@pytest.mark.parametrize("layered", [False, True])
+def test_an_old_answer_is_asked_anew_by_one_of_the_processes(server: Valkey, raw: Any, layered: bool) -> None:
+    model, clock, told = ScriptedModel("old", "new", delay=0.2), FakeClock(auto=True), []
+
+    def process() -> ClusteredLLM:
+        shared = RedisCache.from_url(server.url, **PATIENT)
+        llm = ClusteredLLM(
+            [Endpoint("gpu-1", model)],
+            cache=LayeredCache([MemoryCache(), shared]) if layered else shared,
+            policy=Policy(fresh_for=60.0, stale_while_revalidate=600.0),
+            clock=clock,
+        )
+        llm.cluster.events.subscribe(
+            lambda event: told.append(event) if isinstance(event, AnswerRenewed) else None
+        )
+        return llm
+
+    llms = [process() for _ in range(4)]
+    assert {llm.invoke("What is new?").text for llm in llms} == {"old"}
+    clock.advance(100.0)
+    for _ in range(3):
+        assert {llm.invoke("What is new?").text for llm in llms} <= {"old", "new"}
+    assert until(lambda: told)
+    assert until(lambda: all(llm.invoke("What is new?").text == "new" for llm in llms))
+    assert until(lambda: not any(llm.cluster._renewals._running for llm in llms))
+    assert model.calls == 2
+    assert len(told) == 1
     for llm in llms:
         llm.cluster.close()
