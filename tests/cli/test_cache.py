@@ -340,3 +340,28 @@ def test_nothing_is_kept_by_whoever_writes_other_bytes(running: tuple[str, Clust
     store.set("k", b"\x80\x04")
     (found,) = json.loads(run("get", "k", "--admin", url, "--json").stdout)
     assert found["layers"][0]["kind"] == "unknown"
+
+
+def test_the_counts_of_a_semantic_cache_are_shown_and_a_store_that_is_away(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pytest.importorskip("numpy")
+    from langchain_cluster.cli.cache import stats
+
+    told = {
+        "exact": {
+            "error": "ConnectionError",
+            "layers": [{"name": "memory", "bytes": 5 * 1024**2, "hits": 1}],
+        },
+        "semantic": {"entries": 1_234, "scopes": 2, "hits": 3, "misses": 1, "exact": 1, "stores": 1},
+    }
+    monkeypatch.setattr(stats, "counted", lambda cluster: told)
+    path = "cluster.yaml"
+    monkeypatch.setattr(stats, "place", lambda *given: nullcontext((ClusteredLLM.from_config(MINIMAL), None)))
+    shown = run("stats", "--config", path).stdout
+    assert re.search(r"memory +│ +100\.0% +│ +- +│ +5\.0 MiB", shown)
+    assert re.search(r"all +│ +ConnectionError +│ +-", shown)
+    assert re.search(r"semantic +│ +75\.0% +│ +1,234 +│ +2 +│ +3", shown)
+
+
+MINIMAL = {"endpoints": [{"id": "a", "model": "scripted:fox"}], "cache": "memory"}
