@@ -164,8 +164,14 @@ class Outlets:
             if server is not None:
                 server[0].shutdown()
                 server[0].server_close()
-            for provider in providers:
-                provider.shutdown()
+            failed = None
+            for provider in providers:  # each of them, whatever the one before says
+                try:
+                    provider.shutdown()
+                except Exception as error:
+                    failed = error
+            if failed is not None:
+                raise failed
             return True
 
         return close

@@ -199,7 +199,14 @@ def setup(
 def _within(work: Callable[[], object], timeout: float) -> bool:
     """Do it on a thread that is left behind when it takes too long; whether it was done."""
     done: list[object] = []
-    thread = Thread(target=lambda: done.append(work()), name="langchain-cluster-telemetry", daemon=True)
+
+    def do() -> None:
+        try:
+            done.append(work())
+        except Exception as error:  # a reader that ran out of time raises
+            _LOG.info("not all of the telemetry could be sent: %s", type(error).__name__)
+
+    thread = Thread(target=do, name="langchain-cluster-telemetry", daemon=True)
     thread.start()
     thread.join(timeout)
     return bool(done) and done[0] is not False

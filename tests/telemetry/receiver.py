@@ -86,9 +86,9 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def http() -> Iterator[Received]:
+def http(handler: type[_Handler] = _Handler) -> Iterator[Received]:
     received = Received()
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     server.into = received  # type: ignore[attr-defined]
     received.url = f"http://127.0.0.1:{server.server_port}"
     thread = Thread(target=server.serve_forever, args=(0.02,), daemon=True)

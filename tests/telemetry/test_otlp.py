@@ -6,6 +6,7 @@ import asyncio
 import socket
 import time
 from collections.abc import Iterator
+from threading import Event
 from typing import Any
 
 import pytest
@@ -183,17 +184,76 @@ def test_a_circuit_that_opens_is_told_in_the_call_that_opened_it(face: Face) -> 
 # -- set up -----------------------------------------------------------------------------------------
 
 
-def test_a_collector_that_is_away_holds_up_nobody(face: Face) -> None:
-    with socket.socket() as silent:  # it takes connections, and never answers
+@pytest.fixture(params=["http", "grpc"])
+def protocol(request: pytest.FixtureRequest) -> str:
+    if request.param == "grpc":
+        pytest.importorskip("opentelemetry.exporter.otlp.proto.grpc")
+    return str(request.param)
+
+
+def held_up(face: Face, place: str) -> float:
+    """Seconds that twenty calls and the end took with a collector there."""
+    telemetry = setup(otlp=place, default=False)
+    llm = models(telemetry, policy=Policy(timeout=20.0, retry_budget=None))
+    started = time.monotonic()
+    for n in range(20):
+        assert face.ask(llm, f"{n}").text == "one two"
+    telemetry.flush(0.1)
+    telemetry.shutdown(0.1)
+    return time.monotonic() - started
+
+
+def test_a_collector_that_never_answers_holds_up_nobody(face: Face, protocol: str) -> None:
+    with socket.socket() as silent:  # it takes connections, and says nothing
         silent.bind(("127.0.0.1", 0))
         silent.listen()
-        telemetry = setup(otlp=f"http://127.0.0.1:{silent.getsockname()[1]}", default=False)
-        llm = models(telemetry, policy=Policy(timeout=20.0))
-        started = time.monotonic()
-        for n in range(20):
-            assert face.ask(llm, f"{n}").text == "one two"
-        telemetry.shutdown(0.1)
-        assert time.monotonic() - started < 15.0, "it would have waited ten seconds an export"
+        took = held_up(face, f"{protocol}://127.0.0.1:{silent.getsockname()[1]}")
+    assert took < 15.0, "it would have waited ten seconds an export"
+
+
+def test_a_collector_that_is_away_holds_up_nobody(face: Face, protocol: str) -> None:
+    with socket.socket() as closed:  # nobody listens
+        closed.bind(("127.0.0.1", 0))
+        assert held_up(face, f"{protocol}://127.0.0.1:{closed.getsockname()[1]}") < 15.0
+
+
+def test_a_collector_that_is_slow_holds_up_nobody(face: Face) -> None:
+    class Slow(receiver._Handler):
+        def do_POST(self) -> None:
+            over.wait(20.0)
+            super().do_POST()
+
+    over = Event()
+    with receiver.http(Slow) as received:
+        try:
+            assert held_up(face, received.url) < 15.0
+        finally:
+            over.set()
+
+
+def test_an_exporter_that_fails_at_the_end_is_no_error_of_the_program(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with receiver.http() as received:
+        telemetry = setup(otlp=received.url, default=False)
+        ended: list[Any] = []
+        assert telemetry.outlets is not None
+        for provider in telemetry.outlets._open:
+
+            def fail(*args: Any, provider: Any = provider, **options: Any) -> bool:
+                ended.append(provider)
+                raise RuntimeError("timed out")
+
+            shutdown = provider.shutdown
+            monkeypatch.setattr(provider, "force_flush", fail)
+            monkeypatch.setattr(provider, "shutdown", fail)
+            monkeypatch.setattr(provider, "_really", shutdown, raising=False)
+        assert telemetry.flush() is False
+        ended.clear()
+        assert telemetry.shutdown() is False
+        assert len(ended) == 2, "each of them is ended"
+        for provider in ended:
+            provider._really()
 
 
 def test_it_is_the_default_until_it_is_shut_down() -> None:
