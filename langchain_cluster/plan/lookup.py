@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from langchain_cluster.errors import DeadlineExceeded
+from langchain_cluster.errors import BudgetExceeded, DeadlineExceeded, Overloaded
 from langchain_cluster.guard.flights import Flight
 from langchain_cluster.model.call import Answer, Request
 from langchain_cluster.model.label import given_at, labelled
@@ -140,8 +140,8 @@ def lead(
         answer = yield from ask(request, cx, started, "miss")
         raw = yield from keep(request, answer, cx, started)
         return answer
-    except DeadlineExceeded:
-        raise  # this call's time was over; who joined later has time left
+    except (DeadlineExceeded, Overloaded, BudgetExceeded):
+        raise  # it was this call's time, place or money; who joined may have his own
     except Exception as failure:
         error = failure
         raise

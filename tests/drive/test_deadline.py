@@ -57,6 +57,14 @@ def test_the_nearest_end_counts() -> None:
         assert bounded(Policy()).timeout == 60.0
 
 
+def test_ends_on_clocks_of_different_origins_compare_by_what_is_left() -> None:
+    late, early = FakeClock(1e6), FakeClock(10.0)
+    with deadline(5.0, now=late.now), deadline(60.0, now=early.now):
+        assert bounded(Policy()).timeout == 5.0
+    with deadline(60.0, now=early.now), deadline(5.0, now=late.now):
+        assert bounded(Policy()).timeout == 5.0
+
+
 @pytest.mark.parametrize("seconds", [0, -1, float("nan"), float("inf"), True, "soon", None])
 def test_no_length_of_time_is_an_error(seconds: Any) -> None:
     with pytest.raises(ConfigError, match="deadline"):

@@ -7,8 +7,22 @@ from typing import Any
 
 import pytest
 
-from langchain_cluster import ClusteredLLM, Endpoint
-from langchain_cluster.testing import ScriptedModel
+from langchain_cluster import (
+    BudgetExceeded,
+    Capacity,
+    ClusteredLLM,
+    DeadlineExceeded,
+    Endpoint,
+    Overloaded,
+    Policy,
+    Pool,
+    QueuePolicy,
+    Request,
+)
+from langchain_cluster.guard.flights import Flights
+from langchain_cluster.plan.context import Context
+from langchain_cluster.plan.lookup import lead
+from langchain_cluster.testing import FakeClock, ScriptedModel
 
 
 def cluster(*models: ScriptedModel) -> ClusteredLLM:
@@ -62,3 +76,48 @@ async def test_who_may_only_be_answered_elsewhere_does_not_join() -> None:
     llm = ClusteredLLM(endpoints, cache=True, seed=1)
     answers = await asyncio.gather(llm.ainvoke("q", told(tags=["eu"])), llm.ainvoke("q", told(tags=["us"])))
     assert [answer.content for answer in answers] == ["eu", "us"]
+
+
+@pytest.mark.parametrize("streams", [False, True])
+async def test_that_the_leader_is_shed_is_nothing_to_who_matters_more(*, streams: bool) -> None:
+    busy = Endpoint("e", ScriptedModel("ok", delay=0.1), capacity=Capacity(max_connections=1))
+    llm = ClusteredLLM([busy], cache=True, queue=QueuePolicy(size=1))
+
+    async def ask(question: str, priority: str) -> str:
+        if streams:
+            return "".join([c.text async for c in llm.astream(question, told(priority=priority))])
+        return (await llm.ainvoke(question, told(priority=priority))).text
+
+    async def soon(question: str, priority: str) -> asyncio.Task[str]:
+        task = asyncio.create_task(ask(question, priority))
+        for _ in range(20):
+            await asyncio.sleep(0)
+        return task
+
+    first = await soon("first", "normal")
+    leader = await soon("same", "sheddable")
+    follower = await soon("same", "critical")
+    third = await soon("third", "normal")  # takes the place of the sheddable one
+    with pytest.raises(Overloaded):
+        await leader
+    assert await follower == "ok"
+    await first
+    await asyncio.gather(third, return_exceptions=True)
+
+
+@pytest.mark.parametrize(
+    "error", [BudgetExceeded("agent a", limit=1.0, spent=1.0), Overloaded("full"), DeadlineExceeded(1.0)]
+)
+def test_what_only_the_leader_lacks_is_told_to_nobody_else(error: Exception) -> None:
+    def ask(*_: Any) -> Any:
+        raise error
+        yield
+
+    flights, policy = Flights(), Policy()
+    clock = FakeClock()
+    cx = Context(Pool([Endpoint("e")], clock=clock), policy, clock.now, flights=flights)
+    flight, leads = flights.join("k", streaming=False, terms=policy)
+    assert leads
+    with pytest.raises(type(error)):
+        next(lead(Request(), cx, clock.now(), ask, ask, "k", flight))
+    assert (flight.abandoned, flight.error) == (True, None)

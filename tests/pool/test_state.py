@@ -11,7 +11,7 @@ from langchain_cluster.errors import ConfigError
 from langchain_cluster.model.call import Attempt, Limits, Outcome, Request
 from langchain_cluster.model.endpoint import Endpoint, EndpointState, EndpointStatus
 from langchain_cluster.model.events import CallsMigrated
-from langchain_cluster.pool.failover import over_their_part
+from langchain_cluster.pool.failover import over_their_part, soon_probed
 from langchain_cluster.pool.members import Lease
 from tests.pool.watched import Watched
 
@@ -136,3 +136,21 @@ def test_a_standby_whose_primary_serves_waits_its_time() -> None:
     watched = Watched(Endpoint("a", priority=0), Endpoint("b", priority=1))
     opened(watched, "b", 7)
     assert watched["b"].open_until - watched.clock.now() >= 160.0
+
+
+def test_who_has_nobody_to_stand_in_waits_his_time() -> None:
+    watched = Watched("a")
+    opened(watched, "a", 7)
+    assert watched["a"].open_until - watched.clock.now() >= 160.0
+
+
+def test_a_primary_that_was_drained_is_not_probed_for_its_standbys() -> None:
+    watched = Watched(Endpoint("a", priority=0), Endpoint("b", priority=1))
+    watched.pool.drain("a")
+    now, members = watched.clock.now(), watched.pool.snapshot.members
+    assert watched["a"].breaker.trip(200.0, now, "told")
+    assert not soon_probed(members, (), now)
+    assert watched["a"].open_until == now + 200.0
+    watched.pool.undrain("a")
+    assert soon_probed(watched.pool.snapshot.members, (), now)
+    assert watched["a"].open_until == now + 20.0
