@@ -83,8 +83,8 @@ def test_the_counts_of_each_layer_are_shown(running: tuple[str, ClusteredLLM]) -
     llm.invoke("hi")
     shown = run("stats", "--admin", url)
     assert shown.exit_code == 0, shown.output
-    assert re.search(r"memory +│ +50\.0% +│ +1 +│ +\d+ B +│ +1 +│ +1", shown.stdout)
-    assert re.search(r"all +│ +50\.0%", shown.stdout)
+    assert re.search(r"memory +50\.0% +1 +\d+ B +1 +1", shown.stdout)
+    assert re.search(r"all +50\.0%", shown.stdout)
     told = json.loads(run("stats", "--admin", url, "--json").stdout)
     assert told["semantic"] is None
     assert [layer["name"] for layer in told["exact"]["layers"]] == ["memory", "memory"]
@@ -271,7 +271,7 @@ def test_a_semantic_cache_is_judged(judged: str, embeddings: str) -> None:
     pytest.importorskip("matplotlib")
     done = run("eval", judged, "--embeddings", embeddings, "--plot", "curve.png")
     assert done.exit_code == 0, done.output
-    assert re.search(r"threshold, no guards +│ +0\.80 +│ +1 +│ 100\.0% \(20\.7% to 100\.0%\)", done.stdout)
+    assert re.search(r"no guards +0\.80 +1 +100\.0 \(21-100\)", done.stdout)
     assert "2 pairs" in done.stdout
     assert Path("curve.png").stat().st_size > 10_000
     told = json.loads(run("eval", judged, "--embeddings", embeddings, "--json").stdout)
@@ -283,7 +283,7 @@ def test_a_semantic_cache_is_judged(judged: str, embeddings: str) -> None:
 def test_questions_as_a_stream_are_judged_too(judged: str) -> None:
     Path("q.csv").write_text("text,answer\nhow deep is the sea,1\nhow deep is this sea,1\n")
     done = run("eval", "q.csv", "--embeddings", "own_words:words")
-    assert "wrong per hit" in done.stdout
+    assert "wrong %" in done.stdout
     assert "2 questions as a stream" in done.stdout
 
 
@@ -359,9 +359,9 @@ def test_the_counts_of_a_semantic_cache_are_shown_and_a_store_that_is_away(
     path = "cluster.yaml"
     monkeypatch.setattr(stats, "place", lambda *given: nullcontext((ClusteredLLM.from_config(MINIMAL), None)))
     shown = run("stats", "--config", path).stdout
-    assert re.search(r"memory +│ +100\.0% +│ +- +│ +5\.0 MiB", shown)
-    assert re.search(r"all +│ +ConnectionError +│ +-", shown)
-    assert re.search(r"semantic +│ +75\.0% +│ +1,234 +│ +2 +│ +3", shown)
+    assert re.search(r"memory +100\.0% +- +5\.0 M", shown)
+    assert re.search(r"all +away +-", shown)
+    assert re.search(r"by meaning +75\.0% +1,234 +2 +3", shown)
 
 
 MINIMAL = {"endpoints": [{"id": "a", "model": "scripted:fox"}], "cache": "memory"}

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.box import SIMPLE_HEAD
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
@@ -94,11 +95,10 @@ def _table(measured: Any) -> Table:
     from langchain_cluster.testing.quality.measure import SHOWN, STREAMED
 
     pairs = measured.kind == "pairs"
-    table = Table()
-    table.add_column("policy")
-    table.add_column("threshold", justify="right")
-    for title in ("served", "precision", "hits", "false hits" if pairs else "wrong per hit"):
-        table.add_column(title, justify="right")
+    table = Table(box=SIMPLE_HEAD)  # it has to fit into 80 columns
+    table.add_column("policy", no_wrap=True)
+    for title in ("at", "served", "precision %", "hits %", "false hits %" if pairs else "wrong %"):
+        table.add_column(title, justify="right", no_wrap=True)
     before = None
     for point in measured.points:
         learned = point.policy == "learned"
@@ -115,26 +115,35 @@ def _table(measured: Any) -> Table:
             wrong = _rate(point.false_hits, bounds["false_hits"])
         elif pairs:
             wrong = "-"
-        name = f"learned, error_rate {point.threshold:g}" if learned else f"threshold, {point.policy}"
-        threshold = "-" if learned else f"{point.threshold:.2f}"
-        table.add_row(name, threshold, str(point.served), precision, _rate(point.hits, bounds["hits"]), wrong)
+        at = f"{point.threshold:g}" if learned else f"{point.threshold:.2f}"
+        table.add_row(
+            point.policy, at, str(point.served), precision, _rate(point.hits, bounds["hits"]), wrong
+        )
     return table
 
 
 def _rate(rate: float, bounds: tuple[float, float]) -> str:
-    return f"{rate:6.1%} ({bounds[0]:.1%} to {bounds[1]:.1%})"
+    low, high = (_percent(bound) for bound in bounds)
+    return f"{100 * rate:.1f} ({low}-{high})"
+
+
+def _percent(part: float) -> str:
+    """With a decimal where it says something: near nothing, and near all."""
+    percent = 100 * part
+    return f"{percent:.0f}" if 10 <= percent < 99 or percent in (0, 100) else f"{percent:.1f}"
 
 
 def _legend(measured: Any) -> str:
+    at = "at: threshold (cosine), or error_rate of what learns. precision: right answers per answer served."
     if measured.kind == "pairs":
         return (
-            f"{measured.questions} pairs. precision: right answers per answer served; hits: per pair that"
-            " shares an answer; false hits: per pair that does not. Within brackets: 95 %. A learned one is"
-            " asked all questions as a stream, and needs about 50 comparisons before it serves anything."
+            f"{measured.questions} pairs. {at} hits: per pair that shares an answer. false hits: per pair"
+            " that does not. Within brackets: 95 %. A learned policy is asked all questions as a stream, and needs"
+            " about 50 comparisons before it serves anything."
         )
     return (
-        f"{measured.questions} questions as a stream. precision: right answers per answer served; hits: right"
-        " ones per question whose answer was known. Within brackets: 95 %."
+        f"{measured.questions} questions as a stream. {at} hits: right ones per question whose answer was"
+        " known. wrong: per answer served. Within brackets: 95 %."
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from langchain_cluster.admin.kept import counted
@@ -12,8 +13,11 @@ from langchain_cluster.cli.cache.place import TOKEN, Admin, Config, Json, Token,
 from langchain_cluster.cli.screen import clean, console, print_json, remark
 
 EPILOG = "Examples:\n\nlangchain-cluster cache stats\n\nlangchain-cluster cache stats --config cluster.yaml"
-COLUMNS = ("entries", "bytes", "hits", "misses", "sets", "evictions", "expired", "errors")
-SEMANTIC = ("entries", "scopes", "hits", "exact", "misses", "stores", "audits", "refuted", "labels")
+COLUMNS = {
+    "entries": "entries", "bytes": "bytes", "hits": "hits", "misses": "misses", "sets": "sets",
+    "evictions": "evicted", "expired": "expired", "errors": "errors",
+}  # fmt: skip
+SEMANTIC = ("entries", "scopes", "hits", "misses", "stores", "refuted", "labels")
 
 
 def stats(
@@ -38,11 +42,11 @@ def stats(
 
 
 def _exact(told: Mapping[str, Any]) -> Table:
-    table = Table()
-    table.add_column("cache")
-    table.add_column("hit ratio", justify="right")
-    for title in COLUMNS:
-        table.add_column(title, justify="right")
+    table = _narrow()
+    table.add_column("cache", no_wrap=True)
+    table.add_column("ratio", justify="right", no_wrap=True)
+    for title in COLUMNS.values():
+        table.add_column(title, justify="right", no_wrap=True)
     layers = told.get("layers") or []
     for layer in layers:
         table.add_row(clean(str(layer.get("name", "?"))), *_row(layer))
@@ -51,23 +55,28 @@ def _exact(told: Mapping[str, Any]) -> Table:
     return table
 
 
+def _narrow() -> Table:
+    """With room for the numbers in 80 columns."""
+    return Table(box=SIMPLE_HEAD, collapse_padding=True, pad_edge=False, show_edge=False)
+
+
 def _row(told: Mapping[str, Any]) -> list[str]:
     if "error" in told:
-        return [f"[red]{clean(str(told['error']))}[/]", *("-" for _ in COLUMNS)]
+        return ["[red]away[/]", *("-" for _ in COLUMNS)]
     looked = told.get("hits", 0) + told.get("misses", 0)
     ratio = f"{told.get('hits', 0) / looked:.1%}" if looked else "-"
     return [ratio, *(_number(name, told.get(name)) for name in COLUMNS)]
 
 
 def _semantic(told: Mapping[str, Any]) -> Table:
-    table = Table()
-    table.add_column("by meaning")
-    table.add_column("hit ratio", justify="right")
+    table = _narrow()
+    table.add_column("cache", no_wrap=True)
+    table.add_column("ratio", justify="right", no_wrap=True)
     for title in SEMANTIC:
-        table.add_column(title, justify="right")
+        table.add_column(title, justify="right", no_wrap=True)
     looked = told.get("hits", 0) + told.get("misses", 0)
     ratio = f"{told.get('hits', 0) / looked:.1%}" if looked else "-"
-    table.add_row("semantic", ratio, *(_number(name, told.get(name)) for name in SEMANTIC))
+    table.add_row("by meaning", ratio, *(_number(name, told.get(name)) for name in SEMANTIC))
     return table
 
 
@@ -76,8 +85,8 @@ def _number(name: str, value: Any) -> str:
         return "-"
     if name != "bytes":
         return f"{value:,}"
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if value < 1024 or unit == "GiB":
-            return f"{value:,.0f} {unit}" if unit == "B" else f"{value:,.1f} {unit}"
+    for unit in ("B", "K", "M", "G"):
+        if value < 1024 or unit == "G":
+            return f"{value:,.0f} B" if unit == "B" else f"{value:,.1f} {unit}"
         value /= 1024
     raise AssertionError
