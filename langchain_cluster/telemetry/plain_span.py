@@ -89,7 +89,7 @@ class PlainSpan(Span):
     def add_link(self, context: SpanContext, attributes: types.Attributes = None) -> None:
         """It has to do with another span."""
         if self.end_time is None and context.is_valid:
-            self.links.append(Link(context, attributes))
+            self.links.append(Link(context, attributes or {}))
 
     def update_name(self, name: str) -> None:
         """Call it something else."""
