@@ -90,9 +90,6 @@ class _Backend:
             raise self._refused(problem)
         return stream
 
-    def sleep(self, seconds: float) -> None:
-        self._inner.sleep(seconds)
-
 
 class _AsyncBackend:
     def __init__(self, httpcore: Any) -> None:
@@ -105,9 +102,6 @@ class _AsyncBackend:
             await stream.aclose()
             raise self._refused(problem)
         return stream
-
-    async def sleep(self, seconds: float) -> None:
-        await self._inner.sleep(seconds)
 
 
 class _Uses:

@@ -107,6 +107,17 @@ def test_what_idles_can_be_closed_for_a_while(server: Server) -> None:
     assert open_in(own) == (1, 0)
 
 
+@pytest.mark.parametrize("library", ["httpx", "httpx2"])
+async def test_an_sdk_may_close_its_clients(server: Server, library: str) -> None:
+    pytest.importorskip(library)
+    own = Connections(library)
+    with own.client as client:
+        assert client.get(server.url).text == "here"
+    async with own.async_client as async_client:
+        assert (await async_client.get(server.url)).text == "here"
+    assert open_in(own) == (0, 0)
+
+
 async def test_a_failed_request_is_counted_as_ended() -> None:
     own = Connections()
     with pytest.raises(httpx.ConnectError):
