@@ -29,6 +29,9 @@ CLUSTER_BREAKER = BreakerPolicy(consecutive_failures=5, open_for=1.0, max_open=1
 # Of the timeout: whoever leaves after so long has waited for a server that hangs, and says so.
 LONG_ENOUGH = 0.2
 
+# Seconds by which a timer is late on a loop that was busy.
+LATE = 0.03
+
 _Permits = list[tuple[CircuitBreaker, Permit]]
 
 
@@ -58,6 +61,7 @@ class Guarded:
         self._away: tuple[type[Exception], ...] = (
             errors.ClusterDownError, errors.ReadOnlyError, errors.TryAgainError, errors.MasterDownError,
         )  # fmt: skip
+        self._late: type[Exception] = errors.TimeoutError
         self._well = False
         self.errors = 0
 
@@ -108,7 +112,14 @@ class Guarded:
         permits, started = self._permits(keys, self.clients.kept_here()), time.monotonic()
         verdict = Verdict.ABANDONED
         try:
-            answer = await ask(self.clients.awaited(), *given)
+            try:
+                answer = await ask(self.clients.awaited(), *given)
+            except self._late:
+                soonest = min(self.clients.timeout, self.clients.connect_timeout)
+                if time.monotonic() - started < soonest + LATE:
+                    raise
+                # The timer itself came late: this loop was busy, and the reply may have been there.
+                answer = await ask(self.clients.awaited(), *given)
             verdict, self._well = Verdict.OK, True
             return answer
         except Exception as error:

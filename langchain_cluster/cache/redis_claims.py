@@ -38,9 +38,9 @@ class RedisClaims:
         self._claims.close()
 
     def _claimed(self, keys: Sequence[str], token: bytes, said: list[Any]) -> Claimed:
-        mine, values, holder = said[0], said[1:-1], said[-1]
+        values, holder = said[1:-1], said[-1]
         claim: Claim | None = None
-        if mine:
+        if said[0] or holder == token:  # the latter when it was asked twice
             claim = self._claims.hold(self._at.keys.key(keys[0]) + ks.CLAIM, token)
         raw = next((value for value in values if value is not None), None)
         streaming = holder is not None and holder.startswith(STREAMING)

@@ -351,3 +351,28 @@ def test_connections_are_given_back_from_another_thread(server: Valkey, raw: Any
 def test_what_is_not_valid_is_one_config_error(given: dict[str, Any]) -> None:
     with pytest.raises(ConfigError):
         RedisCache.from_url("redis://h", **given)
+
+
+@pytest.mark.parametrize("turns", [0, 1, 3, 6])
+@pytest.mark.parametrize("warm", [False, True])
+def test_a_loop_that_was_busy_for_long_does_not_take_a_server_for_away(
+    server: Valkey, warm: bool, turns: int
+) -> None:
+    """The reply is there, and so is the timer: calls that begin together may keep a loop busy for long."""
+    cache = RedisCache.from_url(server.url, "busy:", connect_timeout=0.3, timeout=0.3)
+    cache.set("k", b"v")
+
+    async def look() -> None:
+        if warm:
+            await asyncio.gather(*(cache.aget("k") for _ in range(4)))
+        asked = [asyncio.create_task(cache.aget("k")) for _ in range(3)]
+        claimed = asyncio.create_task(cache.aclaim([f"{warm} {turns}"]))
+        for _ in range(turns):  # it connects, or has sent its command
+            await asyncio.sleep(0)
+        time.sleep(0.45)
+        assert await asyncio.gather(*asked) == [b"v"] * 3
+        assert (await claimed).claim is not None
+        assert cache.breaker.state.value == "closed"
+        await cache.aclose()
+
+    asyncio.run(look())
