@@ -126,11 +126,19 @@ class Guarded:
             verdict = self._blame(error)
             raise self._told(error) from None
         except BaseException:
-            if time.monotonic() - started >= LONG_ENOUGH * self.clients.timeout:
+            if self._has_hung(time.monotonic() - started):
                 verdict, self._well = Verdict.TRANSIENT, False
             raise
         finally:
             self._record(permits, verdict)
+
+    def _has_hung(self, waited: float) -> bool:
+        """Whether it is the server that a caller who left after so many seconds has waited for.
+
+        Not if that is longer than timeouts of ours let anybody wait: then this loop was busy.
+        """
+        longest = inf if self._cluster else self.clients.connect_timeout + 2 * self.clients.timeout
+        return LONG_ENOUGH * self.clients.timeout <= waited <= longest
 
     def _concerned(self, keys: Sequence[bytes], client: Any) -> tuple[CircuitBreaker, ...]:
         """The breakers of the masters of these keys; the common one first where there are several."""
