@@ -135,9 +135,10 @@ class Guarded:
     def _has_hung(self, waited: float) -> bool:
         """Whether it is the server that a caller who left after so many seconds has waited for.
 
-        Not if that is longer than timeouts of ours let anybody wait: then this loop was busy.
+        Not if a timeout of ours should have ended that before: then this loop was busy. (In a cluster the
+        client tries several times.)
         """
-        longest = inf if self._cluster else self.clients.connect_timeout + 2 * self.clients.timeout
+        longest = inf if self._cluster else max(self.clients.connect_timeout, self.clients.timeout) + LATE
         return LONG_ENOUGH * self.clients.timeout <= waited <= longest
 
     def _concerned(self, keys: Sequence[bytes], client: Any) -> tuple[CircuitBreaker, ...]:
