@@ -464,6 +464,7 @@ def test_the_counts_add_up() -> None:
         "in_flight": 0,
         "throttled": 0,
         "queue": {"waiting": 0, "size": 10_000, "waited": 0, "shed": 0},
+        "budgets": [],
     }
     assert endpoints["e"]["served"] == 1
     assert endpoints["e"]["failed"] == 1

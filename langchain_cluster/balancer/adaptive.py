@@ -43,7 +43,7 @@ class Adaptive(Tabled):
     def __init__(self, weights: Mapping[str, float] | None = None) -> None:
         self.weights = dict.fromkeys(WEIGHTS, 0.0) | _checked(WEIGHTS if weights is None else weights)
         self._connections = self.weights["connections"]
-        super().__init__(self._chooser, self._of_strangers)
+        super().__init__()
 
     def _chooser(self, candidates: Sequence[Any], rng: Random) -> Choose:
         usual, better = _Usual(candidates), self._better
@@ -67,7 +67,7 @@ class Adaptive(Tabled):
     def _better(self, one: _Facts, other: _Facts, now: float) -> Any:
         return other.member if self._score(other, now) > self._score(one, now) else one.member
 
-    def _of_strangers(self, candidates: Sequence[Any], now: float, rng: Random) -> Any:
+    def _glance(self, candidates: Sequence[Any], now: float, rng: Random) -> Any:
         pair = rng.sample(candidates, min(2, len(candidates)))
         usual = _Usual(pair)
         one, *others = (_Facts(member, usual) for member in pair)

@@ -22,15 +22,14 @@ class LeastConnections(Tabled):
 
     name = "least_connections"
 
-    def __init__(self) -> None:
-        super().__init__(_chooser, _of_strangers)
+    def _glance(self, candidates: Sequence[Any], now: float, rng: Random) -> Any:
+        return least(rng.sample(candidates, min(CHOICES, len(candidates))))
+
+    def _chooser(self, candidates: Sequence[Any], rng: Random) -> Choose:
+        return _chooser(candidates, rng)
 
     def __repr__(self) -> str:
         return "LeastConnections()"
-
-
-def _of_strangers(candidates: Sequence[Any], now: float, rng: Random) -> Any:
-    return least(rng.sample(candidates, min(CHOICES, len(candidates))))
 
 
 def least(hand: Sequence[Any]) -> Any:

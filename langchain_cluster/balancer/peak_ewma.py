@@ -31,7 +31,10 @@ class PeakEwma(Tabled):
         if type(decay) not in (int, float) or not decay > 0:
             raise ConfigError(f"decay {decay!r} is not a number of seconds > 0", key="balancer.decay")
         self.decay = decay
-        super().__init__(self._chooser, lambda some, now, rng: self._cheapest(two_of(some, rng), now))
+        super().__init__()
+
+    def _glance(self, candidates: Sequence[Any], now: float, rng: Random) -> Any:
+        return self._cheapest(two_of(candidates, rng), now)
 
     def _chooser(self, candidates: Sequence[Any], rng: Random) -> Choose:
         deal, cheapest = hands(candidates, FEW if len(candidates) <= FEW else 2, rng), self._cheapest

@@ -19,8 +19,11 @@ class PowerOfTwo(Tabled):
 
     name = "power_of_two"
 
-    def __init__(self) -> None:
-        super().__init__(_chooser, lambda candidates, now, rng: _less_busy(two_of(candidates, rng)))
+    def _glance(self, candidates: Sequence[Any], now: float, rng: Random) -> Any:
+        return _less_busy(two_of(candidates, rng))
+
+    def _chooser(self, candidates: Sequence[Any], rng: Random) -> Choose:
+        return _chooser(candidates, rng)
 
     def __repr__(self) -> str:
         return "PowerOfTwo()"

@@ -71,20 +71,18 @@ class Tables(Generic[T]):
 
 
 class Tabled:
-    """A balancer that works out a function per tuple of candidates, and then only calls it.
+    """A balancer that works out a function per tuple of candidates, and then only calls it."""
 
-    Args:
-        chooser: (candidates, rng) -> the function. glance: (candidates, now, rng) -> one of those that are
-            here for the first time, and perhaps for the last.
-    """
+    def __init__(self) -> None:
+        self._tables: Tables[Choose] = Tables(self._chooser)
 
-    def __init__(
-        self,
-        chooser: Callable[[Sequence[Any], Random], Choose],
-        glance: Callable[[Sequence[Any], float, Random], Any],
-    ) -> None:
-        self._tables: Tables[Choose] = Tables(chooser)
-        self._glance = glance
+    def _chooser(self, candidates: Sequence[Any], rng: Random) -> Choose:
+        """The function for `candidates`."""
+        raise NotImplementedError
+
+    def _glance(self, candidates: Sequence[Any], now: float, rng: Random) -> Any:
+        """One of those that are here for the first time, and perhaps for the last."""
+        raise NotImplementedError
 
     def prepare(self, candidates: Sequence[Any], rng: Random) -> Choose:
         """Picks among `candidates`, which will be asked for often; see `ports.Prepares`."""
