@@ -27,6 +27,7 @@ _NEAR = listed(
     """
 )
 _WHICH = frozenset({"next", "last", "this", "previous", "past", "coming", "following"})
+_OTHER = _WHICH - {"this", "coming"}
 _SPANS = frozenset({"day", "week", "month", "year", "quarter", "season", "night"})
 DATES: dict[str, str] = {
     **_DAYS,
@@ -53,8 +54,10 @@ class Dates:
             # "may" and "march" are months where they are written as names, after the first word.
             if word in DATES and (word not in _VERBS or (place and token[0].isupper())):
                 found.add(DATES[word])
-            elif word in _SPANS and place and words.tokens[place - 1].lower() in _WHICH:
-                found.add(f"{words.tokens[place - 1].lower()} {word}")
+            which = words.tokens[place - 1].lower() if place else ""
+            # "This Monday" is Monday, and "this week" is not any week.
+            if (word in _SPANS and which in _WHICH) or (word in _DAYS and which in _OTHER):
+                found.add(f"{which} {word}")
         if {"mon", "fri"} <= found and not found & {"tue", "wed", "thu"}:
             found = (found - {"mon", "fri"}) | {"weekday"}
         return frozenset(found)

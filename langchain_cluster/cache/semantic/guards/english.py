@@ -56,7 +56,10 @@ PHRASES = (
     ("close down", "close"), ("shut down", "close"), ("full time", "full-time"), ("part time", "part-time"),
     ("sign up", "signup"), ("log out", "logout"), ("sign out", "logout"), ("carry on", "continue"),
     ("last minute", "last-minute"), ("phone number", "phonenumber"), ("self employed", "self-employed"),
-    ("used to", "formerly"), ("more than", "over"), ("less than", "under"), ("at least", "atleast"),
+    ("used to", "formerly"), ("no more than", "atmost"), ("no less than", "atleast"),
+    ("no fewer than", "atleast"), ("more than", "over"), ("greater than", "over"), ("less than", "under"),
+    ("fewer than", "under"), ("all but", "except"), ("everything but", "except"), ("anything but", "except"),
+    ("apart from", "except"), ("other than", "except"), ("at least", "atleast"),
     ("at most", "atmost"), ("no longer", "not"), ("instead of", "instead"),
 )  # fmt: skip
 """Phrases that are read as one word, longest meaning first."""
@@ -71,6 +74,7 @@ IRREGULAR = {
     "built": "build",
     "taken": "take", "gave": "give", "given": "give", "thought": "think", "brought": "bring",
     "caught": "catch",
+    "bit": "bite", "bitten": "bite", "beaten": "beat", "taught": "teach", "led": "lead", "hidden": "hide",
     "felt": "feel", "drove": "drive", "driven": "drive", "ate": "eat", "eaten": "eat", "rose": "rise",
     "lives": "life", "knives": "knife", "was": "be", "went": "go",
 }  # fmt: skip

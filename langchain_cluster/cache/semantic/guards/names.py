@@ -42,6 +42,9 @@ class Names:
                 continue
             for place, token in enumerate(tokens):
                 low = token.lower()
+                if place and len(token) == 1 and token.isupper() and token != "I":
+                    found.add(low)  # terminal A, vitamin C
+                    continue
                 if not token[0].isupper() or low in STOP or low in FILLERS or len(token) < 2:
                     continue
                 if low in DATES:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from langchain_cluster.cache.semantic.guards.english import listed
-from langchain_cluster.cache.semantic.guards.words import Words
+from langchain_cluster.cache.semantic.guards.words import Words, stem
 
 _HARD = frozenset(
     listed(
@@ -24,9 +24,10 @@ _SOFT = frozenset(listed(
 
 @dataclass(frozen=True, slots=True)
 class Negated:
-    """Whether a question may be read as negated, and as not negated."""
+    """Whether there is an odd number of words that negate, and those that may count as one more."""
 
-    readings: frozenset[bool]
+    odd: bool
+    soft: tuple[str, ...]
 
 
 class Negation:
@@ -35,13 +36,12 @@ class Negation:
     name = "negation"
 
     def read(self, words: Words) -> Negated:
-        """The parities the question may be read with."""
+        """The parity, and the words that may change it."""
         hard = sum(word in _HARD for word in words.lower)
-        soft = sum(word in _SOFT for word in words.lower)
         if words.lower and words.lower[0] == "no" and len(words.lower) > 4:
             hard -= 1  # "No, I meant ...": an answer, not a negation
-        return Negated(frozenset({hard % 2 == 1, (hard + soft) % 2 == 1}))
+        return Negated(hard % 2 == 1, tuple(sorted(stem(word) for word in words.lower if word in _SOFT)))
 
     def differ(self, one: Negated, other: Negated) -> bool:
-        """Whether no reading of the one is a reading of the other."""
-        return not one.readings & other.readings
+        """Whether one is negated and the other is not. What may count in both counts in neither."""
+        return one.odd != other.odd and one.soft == other.soft

@@ -84,8 +84,7 @@ def stem(word: str) -> str:
 
     After the first step of Porter, An algorithm for suffix stripping (1980), less eager.
     """
-    if word in IRREGULAR:
-        return IRREGULAR[word]
+    word = IRREGULAR.get(word, word)
     if len(word) <= 3 or not word.isalpha():
         return word
     if word.endswith("ies") and len(word) > 4:

@@ -42,7 +42,7 @@ MARGIN = 4.0
 # found has the least variance for as many checks (Neyman, On the two different aspects of the
 # representative method, 1934). Bounded, since a failed check of a hit that is hardly ever checked weighs
 # for all of those.
-LEAST, MOST, POWER = 1 / 3, 4.0, 0.5
+LEAST, MOST, POWER = 0.75, 4.0, 0.5
 RISK_STEP = 0.02  # how much of the likelihood's mean one hit is
 Features = tuple[float, float, float]
 
