@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from langchain_cluster.drive import shelf
 from langchain_cluster.drive.deadline import Within
-from langchain_cluster.drive.limits import first_token_by, next_chunk_by, too_late
+from langchain_cluster.drive.limits import first_token_by, next_chunk_by, stalled, too_late
 from langchain_cluster.drive.race import BegunJob
 from langchain_cluster.drive.recall import Recalled, Recalls, moved
 from langchain_cluster.drive.workers import InPlace, Pump, Workers
@@ -273,8 +273,7 @@ class BlockingDriver:
         except StopIteration:
             outcome = stream.ended(self.clock.now())
         except TimeoutError as error:
-            now = self.clock.now()
-            outcome = stream.broke(error if str(error) else TimeoutError(reason), now)
+            outcome = stalled(stream, error, reason, self.clock.now())
         except Exception as error:
             outcome = stream.broke(error, self.clock.now())
         finally:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from langchain_cluster.model.call import Attempt, Outcome, Verdict
 from langchain_cluster.model.endpoint import Endpoint
+from langchain_cluster.ports import Opened
 
 
 def first_token_by(attempt: Attempt, started: float) -> tuple[float | None, str]:
@@ -32,3 +35,11 @@ def too_late(endpoint: Endpoint, reason: str, seconds: float, first_token: float
         error=TimeoutError(f"{endpoint.id}: {reason}"),
         reason=reason,
     )
+
+
+def stalled(stream: Opened, error: TimeoutError, reason: str, now: float) -> Outcome:
+    """The outcome of a stream whose next chunk did not come: by a limit of ours, or one of its client's."""
+    if str(error):
+        return stream.broke(error, now)
+    outcome = stream.broke(TimeoutError(reason), now)
+    return outcome if outcome.verdict is Verdict.OK else replace(outcome, reason=f"TimeoutError: {reason}")

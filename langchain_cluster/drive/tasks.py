@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from langchain_cluster.drive import shelf
 from langchain_cluster.drive.deadline import Within
-from langchain_cluster.drive.limits import first_token_by, next_chunk_by, too_late
+from langchain_cluster.drive.limits import first_token_by, next_chunk_by, stalled, too_late
 from langchain_cluster.drive.race import BegunTask
 from langchain_cluster.drive.recall import Recalls, TaskRecall, moved
 from langchain_cluster.model.call import Answer, Attempt, Outcome, Resume, Verdict
@@ -276,8 +276,7 @@ class TaskDriver:
         except StopAsyncIteration:
             ended.outcome = stream.ended(self.clock.now())
         except TimeoutError as error:
-            now = self.clock.now()
-            ended.outcome = stream.broke(error if str(error) else TimeoutError(reason), now)
+            ended.outcome = stalled(stream, error, reason, self.clock.now())
         except Exception as error:
             ended.outcome = stream.broke(error, self.clock.now())
         finally:
