@@ -164,7 +164,8 @@ class BudgetExceeded(ClusterError):
         self, scope: str, *, limit: float, spent: float, resets_at: float | None = None, held: float = 0.0
     ) -> None:
         self.scope, self.limit, self.spent, self.resets_at, self.held = scope, limit, spent, resets_at, held
-        told = f"budget of {scope} is spent: {spent:g} of {limit:g} USD"
+        much = "is spent" if spent + held >= limit - 1e-9 else "has too little left for this call"
+        told = f"budget of {scope} {much}: {spent:g} of {limit:g} USD"
         if held > 0:
             told += f", and {held:g} set aside for calls under way"
         if resets_at is not None:

@@ -187,7 +187,7 @@ def test_a_retry_that_cannot_be_paid_for_is_not_made(face: Face) -> None:
     llm = cheap(2.0, paid("late", failing(TimeoutError("late")), price=Price(input=100_000.0)), good)
     with pytest.raises(TimeoutError) as caught:
         face.ask(llm, "x" * 60)
-    told = "no further attempt: budget of cluster is spent: 1.5 of 2 USD"
+    told = "no further attempt: budget of cluster has too little left for this call: 1.5 of 2 USD"
     assert any(told in note for note in caught.value.__notes__)
     assert good.model.calls == 0
 

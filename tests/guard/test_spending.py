@@ -70,7 +70,8 @@ def test_the_error_tells_what_is_set_aside_and_of_the_tightest_budget() -> None:
     claim = held(budget, request=planner)
     error = budget.exceeded(planner, 0.0, 0.0)
     assert str(error) == (
-        "budget of agent planner is spent: 0 of 1.5 USD, and 1 set aside for calls under way"
+        "budget of agent planner has too little left for this call: 0 of 1.5 USD,"
+        " and 1 set aside for calls under way"
     )
     assert error.resets_at is None
     claim.cancel()

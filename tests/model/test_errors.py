@@ -129,6 +129,9 @@ def test_the_others_tell_what_they_carry() -> None:
     assert str(budget) == (
         "budget of tenant x is spent: 5.5 of 5 USD; it begins anew at 1970-01-01 00:00:09 UTC"
     )
+    assert str(BudgetExceeded("cluster", limit=5.0, spent=1.0)) == (
+        "budget of cluster has too little left for this call: 1 of 5 USD"
+    )
     assert str(BudgetExceeded("cluster", limit=5.0, spent=1.0, held=4.5)) == (
         "budget of cluster is spent: 1 of 5 USD, and 4.5 set aside for calls under way"
     )
