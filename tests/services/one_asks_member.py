@@ -81,7 +81,7 @@ def wait_for_claim(valkey: str) -> None:
 
 def member(number: int, server: str, valkey: str, callers: int, begin: float) -> None:
     model = ChatOpenAI(base_url=f"{server}/gpu-1/v1", model="m", api_key=SecretStr("-"), max_retries=0)
-    shared = RedisCache.from_url(valkey, PREFIX)
+    shared = RedisCache.from_url(valkey, PREFIX, connect_timeout=20.0, timeout=20.0)
     llm = ClusteredLLM([Endpoint("gpu-1", model)], cache=LayeredCache([MemoryCache(), shared]))
     failures: Counter[str] = Counter()
     llm.cluster.events.subscribe(
