@@ -47,6 +47,15 @@ class Step:
     tags: tuple[str, ...]
     wall: Callable[[], float]
 
+    @property
+    def flight_key(self) -> str:
+        """Who works it out anew is joined by those who want that, too."""
+        return f"{self.key}|refresh" if self.refresh else self.key
+
+    def land(self, flight: Flight, raw: bytes | None, *, left: bool = False) -> None:
+        """It is over: with a value to share, without one, or `left` for somebody else to begin again."""
+        self.flights.land(self.flight_key, flight, raw=raw, error=None, abandoned=left)
+
     def failed(self, operation: str, error: str) -> None:
         """The cache could not do that; the step goes on without it."""
         now = self.now()
@@ -87,15 +96,14 @@ class Seat:
 
 
 def seek(step: Step) -> Plan[Kept | Seat]:
-    """What is kept, what an identical call in flight gives, or a seat."""
-    if not step.refresh:
-        kept = yield from _look_up(step)
-        if kept is not None:
-            return kept
+    """What is kept, what an identical call in flight gives, or a seat.
+
+    Of identical calls one looks, after it has joined: whatever another has kept before is there by then.
+    """
     while True:
-        flight, leads = step.flights.join(step.key, streaming=step.streaming)
+        flight, leads = step.flights.join(step.flight_key, streaming=step.streaming)
         if leads:
-            return Seat(flight)
+            return (yield from _look_first(step, flight))
         yield from Wait(flight, _patience(flight, step))
         if flight.raw is not None:
             return Kept(step.codec.decode(flight.raw), "memory")
@@ -123,7 +131,29 @@ def keep(step: Step, value: Any) -> Plan[bytes | None]:
     return raw
 
 
-def _look_up(step: Step) -> Plan[Kept | None]:
+def _look_first(step: Step, flight: Flight) -> Plan[Kept | Seat]:
+    """The seat is taken; what is kept is shared with whoever waits."""
+    raw: bytes | None = None
+    left = True
+    try:
+        if not step.refresh:
+            raw, layer = yield from _look_up(step)
+            if raw is not None:
+                kept = Kept(step.codec.decode(raw), layer)
+                left = False
+                return kept
+        left = False
+        return Seat(flight)
+    except ValueError as error:  # bytes of others
+        raw, left = None, False
+        step.failed("lookup", type(error).__name__)
+        return Seat(flight)
+    finally:
+        if raw is not None or left:
+            step.land(flight, raw, left=left)
+
+
+def _look_up(step: Step) -> Plan[tuple[bytes | None, str]]:
     try:
         found = yield from Lookup((step.key,), step.look_until())
         for error in () if found is None else found.failed:
@@ -132,11 +162,11 @@ def _look_up(step: Step) -> Plan[Kept | None]:
         if found is None or (not found.failed and found.layer != "memory"):
             step.worked("lookup")
         if found is None or found.raw is None:
-            return None
-        return Kept(step.codec.decode(unlabelled(found.raw)), found.layer)
+            return None, "miss"
+        return unlabelled(found.raw), found.layer
     except Exception as error:
         step.failed("lookup", type(error).__name__)
-        return None
+        return None, "miss"
 
 
 def _patience(flight: Flight, step: Step) -> float | None:

@@ -211,4 +211,4 @@ class Seated:
         flight = self._seat.flight
         if flight is not None:
             left = not self._done and (error is None or not isinstance(error, Exception))
-            self._step.flights.land(self._step.key, flight, raw=self._raw, error=None, abandoned=left)
+            self._step.land(flight, self._raw, left=left)

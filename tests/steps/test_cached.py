@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -190,6 +191,24 @@ def test_a_call_may_leave_the_cache_alone_or_renew_it(face: Face) -> None:
     assert face.ask(step, "q") == "three"
 
 
+def test_who_renews_it_does_not_wait_for_who_looks() -> None:
+    store = Counting()
+    step = cached(Counted("old", "new"), cache=store)
+    heard: list[Any] = []
+    step.events.subscribe(heard.append)
+    store.go.set()
+    step.invoke("q")
+    store.go.clear()
+    store.asked.clear()
+    with ThreadPoolExecutor(1) as threads:
+        looking = threads.submit(step.invoke, "q")
+        assert store.asked.wait(30)
+        assert step.invoke("q", settings(cache="refresh")) == "new"
+        store.go.set()
+        assert looking.result(30) in ("old", "new")
+    assert heard == []  # it did not have to give up on a store that holds it up
+
+
 def test_a_wish_that_does_not_exist_is_told(face: Face) -> None:
     with pytest.raises(ConfigError, match="unknown key 'tennant'"):
         face.ask(cached(Counted()), "q", settings(tennant="ann"))
@@ -256,6 +275,46 @@ def test_fifty_callers_of_one_question_work_it_out_once() -> None:
     assert calls == ["q"]
 
 
+class Counting(MemoryCache):
+    """A store that counts its reads, and holds up the first one."""
+
+    longest = 0.0
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.reads, self.asked, self.go = 0, threading.Event(), threading.Event()
+
+    def get(self, key: str) -> bytes | None:
+        self.reads += 1
+        self.asked.set()
+        assert self.go.wait(30)
+        return super().get(key)
+
+
+@pytest.mark.parametrize("kept", [False, True])
+def test_of_many_callers_one_looks(kept: bool) -> None:
+    store, search = Counting(), Counted()
+    step = cached(search, cache=store)
+    store.go.set()
+    if kept:
+        step.invoke("q")
+    store.reads = 0
+    store.asked.clear()
+    store.go.clear()
+    with ThreadPoolExecutor(9) as threads:
+        first = threads.submit(step.invoke, "q")
+        assert store.asked.wait(30)
+        others = [threads.submit(step.invoke, "q") for _ in range(8)]
+        (flight,) = step.keeper._flights._under_way.values()
+        end = time.monotonic() + 30.0
+        while len(flight._waiting) < 8:
+            assert time.monotonic() < end
+            time.sleep(0.001)
+        store.go.set()
+        assert {one.result(30) for one in (first, *others)} == {"q 0"}
+    assert (store.reads, search.calls) == (1, 1)
+
+
 def test_an_error_of_one_is_not_the_others() -> None:
     begun, go = threading.Event(), threading.Event()
     calls = []
@@ -286,7 +345,6 @@ async def test_whoever_waits_takes_over_from_one_that_is_cancelled() -> None:
         calls.append(q)
         if len(calls) == 1:
             await asyncio.Event().wait()
-        await asyncio.sleep(0.01)
         return "found"
 
     step = cached(RunnableLambda(slow))
@@ -294,7 +352,8 @@ async def test_whoever_waits_takes_over_from_one_that_is_cancelled() -> None:
     while not calls:
         await asyncio.sleep(0)
     others = [asyncio.create_task(step.ainvoke("q")) for _ in range(3)]
-    await asyncio.sleep(0.01)
+    for _ in range(20):
+        await asyncio.sleep(0)
     first.cancel()
     assert await asyncio.gather(*others) == ["found"] * 3
     assert len(calls) == 2  # one of them, and the others wait for that one

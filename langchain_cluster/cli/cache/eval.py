@@ -138,7 +138,7 @@ def _legend(measured: Any) -> str:
     if measured.kind == "pairs":
         return (
             f"{measured.questions} pairs. {at} hits: per pair that shares an answer. false hits: per pair"
-            " that does not. Within brackets: 95 %. A learned policy is asked all questions as a stream, and needs"
+            " that does not. Within brackets: 95 %. What learns is asked all questions as a stream, and needs"
             " about 50 comparisons before it serves anything."
         )
     return (
