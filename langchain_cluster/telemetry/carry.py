@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from urllib.parse import quote
 
-from opentelemetry import baggage
+from opentelemetry.baggage import get_baggage
 from opentelemetry.trace import SpanContext
 
 from langchain_cluster.errors import ConfigError
@@ -43,7 +43,7 @@ class Carried:
         if context.trace_state:
             made["tracestate"] = context.trace_state.to_header()
         if self.baggage:
-            said = [(key, baggage.get_baggage(key)) for key in self.baggage]
+            said = [(key, get_baggage(key)) for key in self.baggage]
             entries = [f"{key}={quote(str(value))}" for key, value in said if value is not None]
             if entries:
                 made["baggage"] = ",".join(entries)

@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 from langchain_core.callbacks import BaseCallbackHandler
+from opentelemetry import trace
+from opentelemetry.trace import INVALID_SPAN
 
 from langchain_cluster import ClusteredLLM, Endpoint
 from langchain_cluster.telemetry import OtelTracing
@@ -123,3 +125,44 @@ def test_the_http_client_is_under_the_attempt() -> None:
     request = next(span for name, span in told.by_name.items() if name.startswith("POST"))
     assert request.parent.span_id == told.by_name["chat scripted"].context.span_id
     assert f"{request.context.span_id:016x}" in seen.headers["traceparent"]
+
+
+class Keeping(BaseCallbackHandler):
+    """Makes a span of each run and keeps it with the run, as OpenInference does."""
+
+    def __init__(self, told: Told) -> None:
+        self.tracer, self.kept = told.provider.get_tracer("theirs"), {}  # type: ignore[var-annotated]
+
+    def on_chat_model_start(self, *args: Any, run_id: Any, **more: Any) -> None:
+        self.kept[run_id] = self.tracer.start_span("run", context=trace.set_span_in_context(INVALID_SPAN))
+
+    def on_llm_end(self, *args: Any, run_id: Any, **more: Any) -> None:
+        self.kept[run_id].end()
+
+    def get_span(self, run_id: Any) -> Any:
+        return self.kept.get(run_id)
+
+
+class Holding(Keeping):
+    """The same with a dictionary of holders, as OpenLLMetry does."""
+
+    get_span = None  # type: ignore[assignment]
+
+    @property
+    def spans(self) -> dict[Any, Any]:
+        return {id: type("Holder", (), {"span": span})() for id, span in self.kept.items()}
+
+
+@pytest.mark.parametrize("kind", [Keeping, Holding])
+@pytest.mark.parametrize("face", ["invoke", "stream"])
+def test_whoever_keeps_spans_with_runs_is_asked_for_them(kind: type[Keeping], face: str) -> None:
+    told = Told()
+    llm = ClusteredLLM([Endpoint("e", ScriptedModel("hi"))], tracing=told.tracing, callbacks=[kind(told)])
+    asked = llm.invoke("hello") if face == "invoke" else list(llm.stream("hello"))
+    assert asked
+    assert told.by_name[OURS[0]].parent.span_id == told.by_name["run"].context.span_id
+    told.exporter.clear()
+    with told.provider.get_tracer("app").start_as_current_span("request"):
+        llm.invoke("hello")
+    ours, request = told.by_name[OURS[0]], told.by_name["request"]
+    assert ours.parent.span_id == request.context.span_id, "theirs has a trace of its own"

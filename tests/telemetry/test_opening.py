@@ -199,3 +199,12 @@ def test_another_releases_insides_are_left_alone() -> None:
     Tracer.__module__ = "opentelemetry.sdk.trace"
     opening = Opening(Tracer())  # type: ignore[arg-type]
     assert [opening.span("x"), opening.span("y")] == ["x", "y"]
+
+
+def test_the_state_of_a_trace_goes_to_the_endpoint_and_no_header_of_none() -> None:
+    from langchain_cluster.telemetry.carry import Carried
+
+    state = trace.TraceState([("vendor", "1")])
+    headers = Carried().headers(SpanContext(1, 2, False, TraceFlags(1), state))
+    assert headers == {"traceparent": f"00-{1:032x}-{2:016x}-01", "tracestate": "vendor=1"}
+    assert Carried("team").headers(trace.INVALID_SPAN_CONTEXT) == {}
