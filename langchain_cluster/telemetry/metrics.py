@@ -27,13 +27,9 @@ from langchain_cluster.model.events import (
 from langchain_cluster.telemetry import names
 from langchain_cluster.telemetry.fold import Fold
 from langchain_cluster.telemetry.gauges import Gauges
+from langchain_cluster.telemetry.instruments import COUNTERS, HISTOGRAMS, LOST
 from langchain_cluster.telemetry.labels import Bounded, Counts
 
-# The conventions' own advice for seconds and tokens.
-_SECONDS = [0.01 * 2**n for n in range(14)]
-_TOKENS = [4**n for n in range(14)]
-_TOKEN_SECONDS = [0.001 * 2**n for n in range(12)]
-_AGES = [1.0, 10.0, 60.0, 300.0, 900.0, 3600.0, 14400.0, 86400.0, 604800.0]
 _OUTCOMES = {
     "NoEndpointAvailable": "no_endpoint",
     "ClusterExhausted": "exhausted",
@@ -105,7 +101,7 @@ class Metrics:
             if self._made is provider:
                 return
             meter = provider.get_meter(names.SCOPE)
-            for name, unit, about, bounds in _HISTOGRAMS:
+            for name, unit, about, bounds in HISTOGRAMS:
                 try:
                     made = meter.create_histogram(
                         name, unit, about, explicit_bucket_boundaries_advisory=bounds
@@ -115,8 +111,8 @@ class Metrics:
                 self._histograms[name] = made
             # Instruments that are read come before those that are written, in the order they were made:
             # whoever collects works off here what was left in the calls, and then finds it in the others.
-            meter.create_observable_counter(names.METRIC_DROPPED, [self._collected], "{measurement}", _LOST)
-            for name, unit, about in _COUNTERS:
+            meter.create_observable_counter(names.METRIC_DROPPED, [self._collected], "{measurement}", LOST)
+            for name, unit, about in COUNTERS:
                 counts = self._counts[name] = Counts()
                 meter.create_observable_counter(name, [_observe(counts)], unit, about)
             self.gauges.make(meter)
@@ -278,27 +274,3 @@ def outcome_of(ended: Any) -> str:
 
 def _observe(counts: Counts) -> Callable[[CallbackOptions], Iterable[Observation]]:
     return lambda options: [Observation(value, labels) for labels, value in counts]
-
-
-_LOST = "Measurements that were lost because more came than could be worked off."
-_HISTOGRAMS: tuple[tuple[str, str, str, list[float]], ...] = (
-    (names.METRIC_DURATION, "s", "Duration of an attempt.", _SECONDS),
-    (names.METRIC_TOKENS, "{token}", "Tokens of an attempt, where its endpoint tells.", _TOKENS),
-    (names.METRIC_FIRST_TOKEN, "s", "From asking to the first token of a stream.", _SECONDS),
-    (names.METRIC_PER_TOKEN, "s", "Between the tokens of a stream after the first.", _TOKEN_SECONDS),
-    (names.METRIC_REQUEST_DURATION, "s", "Duration of a call, with all its attempts.", _SECONDS),
-    (names.METRIC_QUEUE_WAIT, "s", "How long calls waited for a place.", _SECONDS),
-    (names.METRIC_CACHE_AGE, "s", "Age of the answers that caches gave.", _AGES),
-)
-_COUNTERS = (
-    (names.METRIC_REQUESTS, "{request}", "Calls, by how they ended."),
-    (names.METRIC_ATTEMPTS, "{attempt}", "Attempts, by verdict."),
-    (names.METRIC_RETRIES, "{attempt}", "Attempts after a call's first."),
-    (names.METRIC_HEDGES, "{attempt}", "Attempts beside one that was slow."),
-    (names.METRIC_CACHE_HITS, "{request}", "Calls that a cache answered."),
-    (names.METRIC_CACHE_MISSES, "{request}", "Calls that no cache could answer."),
-    (names.METRIC_BREAKER_CHANGES, "{change}", "Circuits that changed their state."),
-    (names.METRIC_SHED, "{request}", "Calls that were refused before anybody was asked."),
-    (names.METRIC_EJECTIONS, "{ejection}", "Endpoints taken out for doing worse than their peers."),
-    (names.METRIC_COST, "{USD}", "What answers cost, where a price is known."),
-)

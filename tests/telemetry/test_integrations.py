@@ -15,7 +15,8 @@ import yaml
 
 from langchain_cluster.model.call import Verdict
 from langchain_cluster.telemetry import names
-from langchain_cluster.telemetry.metrics import _COUNTERS, _HISTOGRAMS, _OUTCOMES
+from langchain_cluster.telemetry.instruments import COUNTERS, HISTOGRAMS
+from langchain_cluster.telemetry.metrics import _OUTCOMES
 from tests.architecture.syntax import ROOT
 from tests.telemetry import receiver
 
@@ -35,8 +36,8 @@ def underscored(name: str) -> str:
 def known_metrics() -> set[str]:
     """Every metric as Prometheus calls it."""
     metrics = {value for name, value in vars(names).items() if name.startswith("METRIC_")}
-    counters = {name for name, _, _ in _COUNTERS} | {names.METRIC_DROPPED}
-    histograms = {name: unit for name, unit, _, _ in _HISTOGRAMS}
+    counters = {name for name, _, _ in COUNTERS} | {names.METRIC_DROPPED}
+    histograms = {name: unit for name, unit, _, _ in HISTOGRAMS}
     found = {f"{underscored(name)}_total" for name in counters}
     for name, unit in histograms.items():
         base = underscored(name) + ("_seconds" if unit == "s" else "")
