@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from langchain_cluster.errors import DeadlineExceeded
 from langchain_cluster.guard.flights import Flights
 from langchain_cluster.model.call import Outcome, Request
 from langchain_cluster.model.label import labelled
@@ -258,3 +259,36 @@ def test_what_another_asks_or_has_asked_anew_is_left_to_it(at: float | None) -> 
     assert call.now is None
     assert call.answer is None
     assert held.ended == ([] if at is None else [True])
+
+
+def test_what_nobody_can_read_is_asked_anew() -> None:
+    world, held = fleet(fresh_for=10.0), Held()
+    call = renewing(world)
+    call.send(Claimed(b"\xfe", "redis", held))
+    assert isinstance(call.now, Call)
+
+
+def test_what_nobody_can_age_is_asked_anew_as_well() -> None:
+    world, held = fleet(fresh_for=10.0), Held()
+    call = renewing(world)
+    call.send(Claimed(b"hi", "redis", held))
+    assert isinstance(call.now, Call)
+
+
+def test_where_nobody_claims_each_asks_anew_and_what_has_no_key_is_not_asked() -> None:
+    world = fleet(fresh_for=10.0)
+    call = renewing(world)
+    call.throw(ConnectionError())
+    assert isinstance(call.now, Call)
+    world.cx.claims = False
+    assert isinstance(renewing(world).now, Call)
+    assert Stepped(world, renew(Request(), world.cx)).now is None
+
+
+def test_a_call_without_time_leaves_its_claim_to_another() -> None:
+    world, held = fleet(timeout=5.0), Held()
+    call = claiming(world)
+    call.send(Claimed(claim=held))
+    world.clock.advance(6.0)
+    call.raises(DeadlineExceeded, Outcome.failed("late"))
+    assert held.ended == [True]
