@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import pickle
+import socket
 import time
 from collections.abc import Iterator
 from math import inf
@@ -183,3 +184,33 @@ def test_whatever_lies_there_is_an_answer_or_a_miss(plain_face: Face, raw: bytes
     said, source, events = ask_holding(plain_face, raw)
     assert (source, events) in ((("memory", [])), ("miss", ["lookup"]))
     assert source == "memory" or said == "the answer"
+
+
+def test_a_redis_that_hangs_costs_one_timeout_per_time_its_breaker_opens(plain_face: Face) -> None:
+    pytest.importorskip("redis")
+    from langchain_cluster.cache import RedisCache
+    from langchain_cluster.model.policy import BreakerPolicy
+
+    with socket.create_server(("127.0.0.1", 0)) as server:  # it accepts, and answers nothing
+        port = server.getsockname()[1]
+        breaker = BreakerPolicy(consecutive_failures=1, open_for=300.0, max_open=300.0)
+        cache = RedisCache.from_url(f"redis://127.0.0.1:{port}/0", timeout=0.2, breaker=breaker)
+        asked: list[str] = []
+
+        def counted(colour: str) -> Any:
+            client = getattr(cache.clients, colour)
+
+            def ask() -> Any:
+                asked.append(colour)
+                return client()
+
+            return ask
+
+        for colour in ("blocking", "awaited"):
+            setattr(cache.clients, colour, counted(colour))
+        llm = ClusteredLLM([Endpoint("e", ScriptedModel("the answer"))], cache=cache)
+        for _ in range(30):
+            assert text_of(plain_face.ask(llm, "hello")) == "the answer"
+        # Once; and again where this machine was so busy that nobody can say who was late.
+        assert 1 <= len(asked) <= 3, "every other call goes on without a wait"
+        assert at_rest(llm)

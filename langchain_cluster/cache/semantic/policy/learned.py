@@ -36,7 +36,7 @@ _REMEMBERED = 8_000  # labels they are worked out from
 _OWN = 32  # labels an entry's offset is worked out from
 # The demand is on an average over all hits, most of which are far better than the one that is just let
 # in: so that one may be wrong this many times as often. Measured; see docs/semantic-cache.md.
-MARGIN = 4.0
+MARGIN = 3.75
 
 # Hits that are likelier wrong are checked more often, with the square root of the likelihood: what is then
 # found has the least variance for as many checks (Neyman, On the two different aspects of the
