@@ -1,6 +1,6 @@
 """Tells others what happened here, and hears what happened there: one thread, for which no call waits.
 
-What is to be told waits in a bounded queue, and the oldest is dropped for a newer one. While the journal
+What is to be told waits in a bounded queue; what does not fit is not shared. While the journal
 is away nothing is told and nothing heard; afterwards both go on from where they were.
 """
 
@@ -15,6 +15,7 @@ from threading import Condition, Event, Lock, Thread, current_thread
 
 from langchain_cluster.cache.semantic.share.record import (
     Cleared,
+    Kept,
     Record,
     Unreadable,
     decode,
@@ -101,12 +102,11 @@ class Follower:
                 self._changed.notify_all()
             return
         with self._changed:
-            if raw is not None:
-                self._waiting.append(raw)
-            if raw is None or len(self._waiting) > MOST_WAITING:
+            full = isinstance(record, Kept) and len(self._waiting) >= MOST_WAITING
+            if raw is None or full:
                 self.counts["lost"] += 1
-            if len(self._waiting) > MOST_WAITING:
-                self._waiting.popleft()
+            else:  # removals always wait: they are small, and no more than there are entries
+                self._waiting.append(raw)
             self._changed.notify_all()
 
     # -- on its thread ------------------------------------------------------------------------------
@@ -200,7 +200,7 @@ class Follower:
             self._journal.append(some)
             with self._changed:
                 self.counts["told"] += len(some)
-                for one in some:  # unless a newer one has driven them out meanwhile
+                for one in some:  # unless a clearing has taken them out meanwhile
                     if self._waiting and self._waiting[0] is one:
                         self._waiting.popleft()
 

@@ -71,6 +71,7 @@ class Shared:
     def dropped(self, entry: Entry) -> None:
         """The answer of an entry is no longer right."""
         if self.follower is not None:
+            self.follower.start()
             self.follower.tell(Dropped(entry.scope, entry.text, entry.digest))
 
     def cleared(self) -> None:

@@ -13,6 +13,7 @@ import pytest
 
 pytest.importorskip("numpy")
 
+from langchain_cluster.cache.selection import Selection
 from langchain_cluster.cache.semantic import SemanticCache
 from langchain_cluster.cache.semantic.share import follower as following
 from langchain_cluster.cache.semantic.share.record import Kept, encode
@@ -244,6 +245,19 @@ def test_what_waits_is_bounded(made: Any, monkeypatch: Any) -> None:
     assert one.stats().lost == 7
     one.close()
     assert (one.stats().lost, one.stats().told) == (12, 0)
+
+
+def test_removals_are_told_however_many_there_are(
+    made: Any, journals: MemoryJournals, monkeypatch: Any
+) -> None:
+    one, other = made(journals), made(journals)
+    for n in range(40):
+        one.store(Request(meaning=Meaning(f"question about thing{n}", "a" if n % 2 else "b")), str(n))
+    soon(lambda: len(other) == 40 or other.start())
+    monkeypatch.setattr(following, "MOST_WAITING", 5)
+    assert one.remove(Selection(("a",))) == 20
+    soon(lambda: len(other) == 20)
+    assert one.stats().lost == 0
 
 
 def test_closing_tells_what_waits_and_ends_the_thread(made: Any, journals: MemoryJournals) -> None:
