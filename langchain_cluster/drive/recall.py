@@ -90,6 +90,14 @@ class TaskRecall:
         self._cancelled = False
         return self._task.uncancel() <= self._before
 
+    def heed(self) -> None:
+        """Raise a CancelledError that the endpoint's client has swallowed.
+
+        anyio under httpx does so, now and then, when a call is cancelled in the moment its connection stands.
+        """
+        if self._task.cancelling() > self._before + self._cancelled:
+            raise asyncio.CancelledError
+
     def over(self) -> None:
         """What it could call back has ended."""
         self._over = True

@@ -193,10 +193,12 @@ class TaskDriver:
                 else:
                     async with self.clock.timeout_at(attempt.limits.until):
                         outcome = await self.caller.acall(attempt, headers)
+                recall.heed()
         except TimeoutError:
             seconds = self.clock.now() - started
             outcome = too_late(attempt.endpoint, "no answer within the time of the attempt", seconds)
         except asyncio.CancelledError:
+            outcome = None
             if not recall.caught():
                 raise
             outcome = moved(recall.reason, self.clock.now() - started)
@@ -227,6 +229,7 @@ class TaskDriver:
                         stream.note(chunk, self.clock.now())
                         if stream.has_token(chunk):
                             break
+                recall.heed()
             outcome = Outcome(Verdict.OK, value=fx.Started(attempt, stream, read, chunks, span))
         except StopAsyncIteration:
             outcome = stream.ended(self.clock.now())
@@ -263,9 +266,12 @@ class TaskDriver:
                     yield new
             while chunks is not None:
                 until, reason = next_chunk_by(opened.attempt, self.clock.now())
+                before = cancels()
                 with span or nullcontext():
                     async with self.clock.timeout_at(until):
                         chunk = await anext(chunks)
+                if cancels() > before:
+                    raise asyncio.CancelledError  # which the client has swallowed
                 stream.note(chunk, self.clock.now())
                 new = stream.out(chunk)
                 if hold:
@@ -287,6 +293,12 @@ class TaskDriver:
         if ended.outcome.verdict is Verdict.OK:
             for chunk in held:
                 yield chunk
+
+
+def cancels() -> int:
+    """How often the current task was told to cancel, and has not undone it."""
+    task = asyncio.current_task()
+    return 0 if task is None else task.cancelling()
 
 
 async def _aclose(chunks: AsyncIterator[Any]) -> None:

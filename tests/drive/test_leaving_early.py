@@ -24,9 +24,13 @@ pytest.importorskip("langchain_anthropic")
 pytest.importorskip("langchain_openai")
 
 from langchain_anthropic import ChatAnthropic
+from langchain_core.language_models.fake_chat_models import GenericFakeChatModel
+from langchain_core.messages import AIMessage, AIMessageChunk
+from langchain_core.outputs import ChatGenerationChunk
 from langchain_openai import ChatOpenAI
+from pydantic import Field
 
-from langchain_cluster import BreakerPolicy, ClusteredLLM, Endpoint, Policy, StreamInterrupted
+from langchain_cluster import BreakerPolicy, ClusteredLLM, Endpoint, HedgePolicy, Policy, StreamInterrupted
 from langchain_cluster.cache import MemoryCache
 from langchain_cluster.guard.breaker import BreakerState
 from langchain_cluster.testing import ScriptedModel, SimulatedServer, faults
@@ -542,3 +546,49 @@ async def test_no_generator_is_left_to_the_garbage_collector(way: Any) -> None:
         assert [member.in_flight for member in llm.cluster.pool] == [0]
     # LangChain lets go of `_astream` without closing it; what that holds is closed by the face.
     assert set(collected) <= {"ClusteredLLM._astream"}
+
+
+class Swallowing(GenericFakeChatModel):
+    """Its client takes a cancellation for a hiccup, as anyio does when it comes with the connection."""
+
+    began: asyncio.Event = Field(default_factory=asyncio.Event)
+
+    async def _hiccup(self) -> None:
+        self.began.set()
+        try:
+            await asyncio.sleep(30.0)
+        except asyncio.CancelledError:
+            pass
+
+    async def _agenerate(self, *args: Any, **kwargs: Any) -> Any:
+        await self._hiccup()
+        return self._generate(*args, **kwargs)
+
+    async def _astream(self, *args: Any, **kwargs: Any) -> Any:
+        if self.name == "late":
+            yield ChatGenerationChunk(message=AIMessageChunk("first "))
+        await self._hiccup()
+        yield ChatGenerationChunk(message=AIMessageChunk("hello", chunk_position="last"))
+
+
+@pytest.mark.parametrize("way", ["ainvoke", "astream", "late astream", "hedged ainvoke"])
+async def test_a_cancellation_that_a_client_swallows_is_one_all_the_same(way: str) -> None:
+    name = "late" if way.startswith("late") else "soon"
+    model = Swallowing(messages=iter([AIMessage("hello")] * 3), name=name)
+    policy = Policy(hedge=HedgePolicy(after=20.0) if way.startswith("hedged") else None)
+    llm = ClusteredLLM([Endpoint("a", model), Endpoint("b", model)], policy=policy)
+
+    async def ask() -> Any:
+        if way.endswith("astream"):
+            return [chunk async for chunk in llm.astream("hi")]
+        return await llm.ainvoke("hi")
+
+    asking = asyncio.create_task(ask())
+    await asyncio.wait_for(model.began.wait(), 20.0)
+    asking.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asking
+    stats = llm.cluster.stats()
+    assert (stats["abandoned"], stats["answered"], stats["in_flight"]) == (1, 0, 0)
+    assert [member.in_flight for member in llm.cluster.pool] == [0, 0]
+    await llm.cluster.aclose()
