@@ -24,7 +24,7 @@ from langchain_cluster.testing import ScriptedModel, SimulatedServer, faults
 from tests.faces.faces import Face, Heard, at_rest, cluster_of, pair, text_of
 
 Models = Callable[[str], Any]
-LATE = 0.4  # seconds after its deadline at which a call must have ended, on a busy machine
+LATE = 1.5  # seconds after its deadline at which a call must have ended, on a busy machine
 
 
 def test_a_silent_endpoint_costs_the_call_its_deadline_and_no_more(
@@ -75,10 +75,10 @@ def test_the_time_of_one_attempt_leaves_the_rest_for_the_next(
     plain_face: Face, server: SimulatedServer, openai: Models
 ) -> None:
     server.fail(faults.Hang(), endpoint="bad")
-    llm = pair(openai("bad"), openai("good"), policy=Policy(timeout=10.0, attempt_timeout=0.2))
+    llm = pair(openai("bad"), openai("good"), policy=Policy(timeout=20.0, attempt_timeout=1.0))
     started = time.monotonic()
     assert text_of(plain_face.ask(llm, "hello")) == "good says: hello"
-    assert 0.2 <= time.monotonic() - started < 0.2 + 2.0
+    assert 1.0 <= time.monotonic() - started < 10.0
 
 
 def test_a_call_may_have_its_own_deadline(plain_face: Face, server: SimulatedServer, openai: Models) -> None:
