@@ -1,0 +1,5 @@
+"""The running thing, and the only one: config in, calls out."""
+
+from langchain_cluster.cluster.cluster import Cluster
+
+__all__ = ["Cluster"]
