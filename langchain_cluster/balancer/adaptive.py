@@ -54,8 +54,9 @@ class Adaptive(Tabled):
             one, other = deal()
             if now < one.until and now < other.until:
                 mine, theirs = one.member, other.member
-                answered = mine.ewma_at != one.at or theirs.ewma_at != other.at
-                if not answered and mine.load is one.load and theirs.load is other.load:
+                # The very numbers that were read, not only equal ones: nobody has to look into them.
+                known = mine.ewma_at is one.at and theirs.ewma_at is other.at
+                if known and mine.load is one.load and theirs.load is other.load:
                     try:
                         return theirs if other.scores[theirs.in_flight] > one.scores[mine.in_flight] else mine
                     except KeyError:  # never so busy since its facts were worked out
@@ -79,7 +80,7 @@ class Adaptive(Tabled):
 
     def _score(self, facts: _Facts, now: float) -> float:
         member = facts.member
-        if now >= facts.until or member.ewma_at != facts.at or member.load is not facts.load:
+        if now >= facts.until or member.ewma_at is not facts.at or member.load is not facts.load:
             facts.freshen(self.weights, now)
         busy = member.in_flight
         score = facts.scores.get(busy)
