@@ -12,6 +12,8 @@ from langchain_core.messages import AIMessage, HumanMessage
 from langgraph.graph import START, MessagesState, StateGraph
 
 from langchain_cluster import ClusteredLLM, ConfigError, Endpoint, NoEndpointAvailable
+from langchain_cluster.balancer import PrefixAffinity
+from langchain_cluster.model.call import Request
 from langchain_cluster.testing import ScriptedModel, SimulatedServer, faults
 from tests.faces.faces import Face, at_rest, cluster_of
 
@@ -195,3 +197,27 @@ def test_a_key_that_is_not_text_is_an_error_that_says_so(face: Face, key: Any) -
     with pytest.raises(ConfigError, match=r"configurable\.cluster\.key: .* is not a text"):
         face.ask(llm, "hello", {"configurable": {"cluster": {"key": key}}})
     assert at_rest(llm)
+
+
+def test_a_call_brings_the_digest_of_its_beginning_along(plain_face: Face) -> None:
+    class Told(PrefixAffinity):
+        """Remembers what it was asked for."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.requests: list[Request] = []
+
+        def prepare(self, candidates: Any, rng: Any) -> Any:
+            choose = super().prepare(candidates, rng)
+
+            def chosen(request: Request, now: float) -> Any:
+                self.requests.append(request)
+                return choose(request, now)
+
+            return chosen
+
+    balancer = Told()
+    plain_face.ask(pool(named("a"), named("b"), balancer=balancer), LONG)
+    (request,) = balancer.requests
+    assert request.prefix is not None
+    assert request.prefix_digest == balancer.digest_of(request.prefix, None)
