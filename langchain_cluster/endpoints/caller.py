@@ -19,7 +19,7 @@ from langchain_core.outputs import ChatGenerationChunk, ChatResult
 from langchain_cluster.endpoints.adapter import Adapter
 from langchain_cluster.endpoints.adapters import Adapting
 from langchain_cluster.endpoints.binding import Translator
-from langchain_cluster.endpoints.classify import Judgement, classify
+from langchain_cluster.endpoints.classify import Judgement, classify, hung_up
 from langchain_cluster.endpoints.malformed import Malformed
 from langchain_cluster.endpoints.resumed import Prefilled, Resumed
 from langchain_cluster.endpoints.stream import ModelStream
@@ -177,6 +177,7 @@ def judge(error: BaseException, seconds: float) -> Outcome:
         reason=_reason(error, judged),
         retry_after=judged.retry_after,
         status=judged.status,
+        hung_up=judged.verdict is Verdict.TRANSIENT and hung_up(error),
     )
 
 

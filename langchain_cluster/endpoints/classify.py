@@ -31,6 +31,8 @@ _NO_CREDIT = re.compile(r"credit balance is too low", re.IGNORECASE)  # Anthropi
 _THROTTLING = re.compile(r"rate[_ ]?limit|too many requests", re.IGNORECASE)
 _WRONG_WORD = re.compile(r"got an unexpected keyword argument|got multiple values for keyword argument")
 _STALE_LOOP = re.compile(r"Event loop is closed|different (event )?loop", re.IGNORECASE)
+_HUNG_UP = frozenset({"ServerDisconnectedError", "RemoteDisconnected"})  # aiohttp's, and http.client's
+_LONGEST_CHAIN = 10  # causes of an error that are looked at
 _CONNECTION = frozenset(
     {
         "APIConnectionError", "APITimeoutError", "TransportError", "RequestError", "ConnectError",
@@ -110,6 +112,22 @@ def _by_status(status: int, code: str | None, text: str) -> Verdict:
     if status in _PASSING or status >= 500:
         return Verdict.TRANSIENT
     return Verdict.CALLER if status >= 400 else Verdict.TRANSIENT
+
+
+def hung_up(error: BaseException) -> bool:
+    """Whether the server closed the connection without a word of an answer.
+
+    That is what a client sees that asks on a connection it kept, and that the server closed meanwhile.
+    """
+    cause: BaseException | None = error
+    for _ in range(_LONGEST_CHAIN):
+        if cause is None:
+            return False
+        name = type(cause).__name__
+        if name in _HUNG_UP or (name == "RemoteProtocolError" and "without sending a response" in str(cause)):
+            return True
+        cause = cause.__cause__ or cause.__context__
+    return False
 
 
 def status_of(error: BaseException) -> int | None:

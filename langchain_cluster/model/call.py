@@ -25,7 +25,7 @@ class Verdict(StrEnum):
     | CONFIG     | opens at once        | elsewhere                                                   |
     | OVERFLOW   | no                   | only where the window is larger, else raise                 |
     | CALLER     | no                   | raise                                                       |
-    | STALE_LOOP | no                   | the same endpoint again, bounded                            |
+    | STALE_LOOP | no                   | the same endpoint again, bounded: a pooled connection died  |
     | ABANDONED  | no                   | nothing (cancelled, left, a hedge lost); elsewhere if moved |
     """
 
@@ -181,6 +181,7 @@ class Outcome:
         storable: whether an OK answer may be cached: it is whole, and not cut at a limit or filtered.
         recalled: an abandoned attempt that was called back, for the call to go on elsewhere.
         outrun_after: seconds after which another attempt was quicker than this one.
+        hung_up: the server closed the connection without a word of an answer.
     """
 
     verdict: Verdict
@@ -195,6 +196,7 @@ class Outcome:
     storable: bool = True
     recalled: bool = False
     outrun_after: float | None = None
+    hung_up: bool = False
 
     @classmethod
     def ok(

@@ -15,7 +15,7 @@ def ask(request: Request, cx: Context, started: float, source: str) -> Plan[Answ
     while True:
         lease = yield from tries.lease()
         with lease:
-            outcome = yield from Call(tries.attempt(lease))
+            outcome = tries.heard((yield from Call(tries.attempt(lease))), lease)
             lease.settle(tries.blame(outcome), now=cx.now())
         if outcome.verdict is Verdict.OK:
             return tries.answer(outcome, lease)
@@ -28,7 +28,7 @@ def ask_stream(request: Request, cx: Context, started: float, source: str) -> Pl
     while True:
         lease = yield from tries.lease()
         with lease:
-            outcome = yield from Open(tries.attempt(lease))
+            outcome = tries.heard((yield from Open(tries.attempt(lease))), lease)
             if outcome.verdict is Verdict.OK:
                 ended = yield from deliver(tries, outcome.value, lease)
                 if isinstance(ended, Answer):

@@ -93,7 +93,7 @@ class Race:
                 # Who asked a question that fails everywhere need not wait for it to fail twice.
                 if outcome.verdict in (Verdict.OK, Verdict.CALLER) or not self.runners:
                     self.call_off()
-                    return outcome, runner.lease
+                    return self.tries.heard(outcome, runner.lease), runner.lease
                 runner.lease.settle(self.tries.blame(outcome), now=self.tries.cx.now())
                 self.tries.report(outcome, runner.lease)
                 self.tries.tried.add(runner.lease.endpoint.id)

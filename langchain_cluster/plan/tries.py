@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from langchain_cluster.errors import (
     ClusterError,
@@ -24,6 +24,7 @@ from langchain_cluster.plan.reserve import reserve
 from langchain_cluster.pool.members import Lease
 
 STALE_CONNECTIONS = 10  # one client may hold this many connections of a closed event loop
+ROUND_TRIP = 1.0  # seconds: who hangs up later than this had begun to work on the call
 
 
 @dataclass(slots=True)
@@ -38,6 +39,7 @@ class Tries:
     tried: set[str] = field(default_factory=set)
     too_small: set[str] = field(default_factory=set)  # context windows this request does not fit in
     stale: int = 0
+    hung_up: set[str] = field(default_factory=set)  # who closed a connection that may have been an old one
     hedged: bool = False
     moved: int = 0  # tries that were called back: nobody failed, so they do not count
     queued: float = 0.0  # seconds it has waited for a place
@@ -242,6 +244,23 @@ class Tries:
         if not larger:
             raise self.told(outcome)
         self.too_small |= {m.endpoint.id for m in self.cx.pool.snapshot.members} - larger
+
+    def heard(self, outcome: Outcome, lease: Lease) -> Outcome:
+        """The outcome, unless it was only a connection that the client had kept too long.
+
+        A server may close a kept connection at any time, and who asks on it in that moment hears nothing
+        (RFC 9112, 9.3.1). Of an endpoint that answered just before this says nothing: the same again on a
+        new connection, once. Elsewhere would cost its caches, and blame somebody who is well.
+        """
+        if (
+            outcome.hung_up
+            and outcome.seconds < ROUND_TRIP
+            and lease.member.well
+            and lease.endpoint.id not in self.hung_up
+        ):
+            self.hung_up.add(lease.endpoint.id)
+            return replace(outcome, verdict=Verdict.STALE_LOOP)
+        return outcome
 
     def blame(self, outcome: Outcome) -> Outcome:
         """The outcome as far as the endpoint is concerned.

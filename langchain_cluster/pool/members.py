@@ -33,7 +33,7 @@ class Member:
     __slots__ = (
         "aimd", "breaker", "cooling_until", "decay", "ejected_until", "endpoint", "ewma_at", "ewma_seconds",
         "failed", "healthy", "in_flight", "index", "last_seen", "limit", "load", "lock", "peers", "quick",
-        "rates", "registered_at", "served", "starts", "status", "tokens", "warming_since", "weight",
+        "rates", "registered_at", "served", "starts", "status", "tokens", "warming_since", "weight", "well",
     )  # fmt: skip
 
     def __init__(
@@ -46,6 +46,7 @@ class Member:
         self.index = 0
         self.status = EndpointStatus.ONLINE
         self.healthy = True  # what health checks say; without any it stays so
+        self.well = False  # whether the last it did was to answer
         self.load: Load | None = None
         self.registered_at = self.last_seen = now
         self.in_flight = self.served = self.failed = self.tokens = self.quick = 0
@@ -177,6 +178,7 @@ class Member:
         verdict = outcome.verdict
         if verdict is Verdict.OK:
             self.served += 1
+            self.well = True
             seconds = outcome.first_token_seconds
             if seconds is None:
                 seconds = outcome.seconds
@@ -193,6 +195,7 @@ class Member:
                 self.ewma_seconds = 0.0  # it recovered: the old average is history
         elif verdict is Verdict.TRANSIENT or verdict is Verdict.CONFIG:
             self.failed += 1
+            self.well = False
             if outcome.seconds >= BLOCKS:
                 self.quick = 0
             seconds = max(self.ewma_seconds, penalty, outcome.seconds)

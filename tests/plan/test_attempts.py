@@ -23,7 +23,7 @@ from langchain_cluster.model.policy import BreakerPolicy
 from langchain_cluster.plan.admit import LOOK_AGAIN
 from langchain_cluster.plan.call import attempts_of
 from langchain_cluster.plan.effects import Call, Open, Relay, Sleep, Wait
-from langchain_cluster.plan.tries import STALE_CONNECTIONS
+from langchain_cluster.plan.tries import ROUND_TRIP, STALE_CONNECTIONS
 from tests.plan.stepping import World
 
 REFUSED = ConnectionError("refused")
@@ -442,6 +442,58 @@ def test_a_client_of_a_closed_loop_that_may_not_be_asked_again_is_left() -> None
     world.pool.drain("a")
     call.send(stale())
     assert call.endpoint == "b"
+
+
+def hung_up(seconds: float = 0.1) -> Outcome:
+    error = ConnectionError("disconnected")
+    return Outcome(Verdict.TRANSIENT, seconds, error=error, reason="disconnected", hung_up=True)
+
+
+def answered(world: World, at: str) -> None:
+    """Somebody has just been answered there."""
+    call = world.ask()
+    assert call.endpoint == at
+    call.send(Outcome.ok(value="hi", seconds=0.1))
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+def test_a_connection_kept_too_long_is_no_try_and_blames_nobody(streaming: bool) -> None:
+    world = World("a", Endpoint("b", priority=1), attempts=1)
+    answered(world, "a")
+    call = world.ask(stream=streaming)
+    assert (call.endpoint, call.attempt.number) == ("a", 1)
+    call.send(hung_up())
+    assert (call.endpoint, call.attempt.number) == ("a", 1)
+    assert world.reports == []
+    assert (world["a"].failed, world["a"].ewma_seconds) == (0, 0.1)
+
+
+def test_who_hangs_up_twice_has_failed_once() -> None:
+    world = World("a", Endpoint("b", priority=1))
+    answered(world, "a")
+    call = world.ask()
+    call.send(hung_up())
+    call.send(hung_up())
+    assert (call.endpoint, call.attempt.number, world["a"].failed) == ("b", 2, 1)
+    call.send(Outcome.ok(value="hi"))
+    call = world.ask()
+    call.send(hung_up())
+    assert (call.endpoint, world["a"].failed) == ("b", 2), "the last it did was to fail"
+
+
+def test_who_hangs_up_unasked_before_has_failed() -> None:
+    world = World("a", Endpoint("b", priority=1))
+    call = world.ask()
+    call.send(hung_up())
+    assert (call.endpoint, call.attempt.number, world["a"].failed) == ("b", 2, 1)
+
+
+def test_who_hangs_up_late_was_at_work_and_has_failed() -> None:
+    world = World("a", Endpoint("b", priority=1))
+    answered(world, "a")
+    call = world.ask()
+    call.send(hung_up(ROUND_TRIP))
+    assert (call.endpoint, call.attempt.number, world["a"].failed) == ("b", 2, 1)
 
 
 def test_an_abandoned_attempt_is_followed_by_nothing() -> None:
