@@ -13,7 +13,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from langchain_cluster.cli.screen import clean, console, print_json
+from langchain_cluster.cli.screen import clean, console, print_json, remark
 
 EPILOG = "Example:\n\nlangchain-cluster audit sum audit.jsonl --by tenant"
 
@@ -56,6 +56,8 @@ def _verify(path: Path, expect: str | None, *, as_json: bool) -> None:
     elif problem is None:
         since = "" if found.first <= 1 else f", from number {found.first} on"
         console().print(f"[green]{found.lines} lines are whole{since}[/]; the last hash is {found.last}")
+        if not found.anchored and expect is None:
+            remark(f"{path.name}.head is not there: lines that were cut off at an end would not show")
     else:
         console().print(f"[red]broken after {found.lines} lines[/]: {escape(clean(problem))}")
     if problem is not None:

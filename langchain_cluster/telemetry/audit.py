@@ -2,7 +2,8 @@
 
 A call leaves its line in a queue and a thread writes it, so a slow disk slows nobody. With `chain` each
 line carries the hash of the one before: whoever changes, drops or inserts a line breaks the chain behind
-it. A file that is full is renamed to `<path>.1`, what was `.1` to `.2`; the chain goes on across them.
+it; and where the trail begins and ends is noted beside it, in `<path>.head`. A file that is full is renamed
+to `<path>.1`, what was `.1` to `.2`; the chain goes on across them.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from langchain_cluster.errors import ConfigError
 from langchain_cluster.model.call import Request
 from langchain_cluster.model.endpoint import Endpoint
 from langchain_cluster.model.events import CallEnded, Event
-from langchain_cluster.telemetry import names
+from langchain_cluster.telemetry import anchor, names
 from langchain_cluster.telemetry.describe import describe
 from langchain_cluster.telemetry.metrics import outcome_of
 
@@ -46,7 +47,7 @@ class AuditLog:
         keep: how many rotated files are kept, >= 1.
         chain: whether lines are chained by their hashes.
         user: whose call it was, where the tenant does not say it already; given the request, on the thread
-            that writes.
+            that writes. When it raises, nobody is named.
         clock: the time of day, seconds since 1970.
 
     Raises:
@@ -75,7 +76,7 @@ class AuditLog:
         self._thread: Thread | None = None
         self._writing = self._closed = self._troubled = False
         self._size: int | None = None
-        self._last, self._number = BEGINNING, 0
+        self._last, self._number, self._first = BEGINNING, 0, 1
         self.lost = 0
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -104,7 +105,7 @@ class AuditLog:
         told: dict[str, Any] = {
             "time": datetime.fromtimestamp(now, UTC).isoformat(timespec="milliseconds"),
             "tenant": request.tenant,
-            "user": None if self._user is None else self._user(request),
+            "user": self._user_of(request),
             "agent": request.agent,
             "operation": request.role.value,
             "outcome": outcome_of(answer) if answer is not None else _failed(event.error),
@@ -124,6 +125,15 @@ class AuditLog:
                 "seconds": round(answer.seconds, 6),
             }
         return told
+
+    def _user_of(self, request: Request) -> str | None:
+        if self._user is None:
+            return None
+        try:
+            return self._user(request)
+        except Exception as error:
+            self._trouble("whose call it was cannot be told", error)
+            return None
 
     def put(self, line: dict[str, Any] | Callable[[], dict[str, Any]]) -> None:
         """Leave a line, or what makes it, to be written; never waits, never raises."""
@@ -171,29 +181,52 @@ class AuditLog:
             if not lines:
                 continue
             idle = 0
-            if self.lost:
-                lines.append({"lost": self.lost})
-                self.lost = 0
             try:
-                self._write([line() if callable(line) else line for line in lines])
-                self._troubled = False
-            except Exception as error:
-                self.lost += len(lines)
-                self._size = None  # read anew what the file holds
-                if not self._troubled:
-                    self._troubled = True
-                    _LOG.warning("the audit trail cannot be written: %s", type(error).__name__)
+                self._write_all(lines)
             finally:
                 with self._changed:
                     self._writing = False
                     self._changed.notify_all()
+
+    def _write_all(self, given: list[Any]) -> None:
+        lines = [line for one in given if (line := self._made(one)) is not None]
+        if lost := self.lost:
+            lines.append({"lost": lost})
+        before = self._number
+        try:
+            self._write(lines)
+            self._troubled = False
+            self.lost -= lost
+        except Exception as error:
+            self._size = None  # read anew what the file holds
+            self.lost += len(lines) - bool(lost) - max(0, self._number - before)
+            self._trouble("the audit trail cannot be written", error)
+
+    def _made(self, line: Any) -> dict[str, Any] | None:
+        """A line that can be written: what is wrong with one call is not the others' loss."""
+        try:
+            told: dict[str, Any] = line() if callable(line) else line
+            try:
+                orjson.dumps(told)
+            except TypeError:  # no text that has an encoding, or another library's kind of number
+                told = {name: _plain(value) for name, value in told.items()}
+            return told
+        except Exception as error:
+            self.lost += 1
+            self._trouble("a line of the audit trail cannot be made", error)
+            return None
+
+    def _trouble(self, what: str, error: Exception) -> None:
+        if not self._troubled:
+            self._troubled = True
+            _LOG.warning("%s: %s", what, type(error).__name__)
 
     def _write(self, lines: list[dict[str, Any]]) -> None:
         if self._size is None:
             self._resume()
         at = 0
         while at < len(lines):
-            with self.path.open("ab") as file:
+            with self.path.open("ab", buffering=0) as file:
                 while at < len(lines):
                     raw = self._sealed(lines[at])
                     if self.max_bytes and self._size and self._size + len(raw) > self.max_bytes:
@@ -206,6 +239,11 @@ class AuditLog:
                     at += 1
             if at < len(lines):
                 self._rotate()
+        self._note()
+
+    def _note(self) -> None:
+        if self.chain:
+            anchor.write(self.path, anchor.Anchor(self._first, self._number, self._last))
 
     def _sealed(self, line: dict[str, Any]) -> bytes:
         if not self.chain:
@@ -214,15 +252,23 @@ class AuditLog:
         return body[:-1] + SEAL + sha256(body).hexdigest().encode() + b'"}\n'
 
     def _rotate(self) -> None:
+        if rotated(self.path, self.keep).exists():  # what is noted never promises more than there is
+            oldest = self.path if self.keep == 1 else rotated(self.path, self.keep - 1)
+            self._first = _first_number(oldest) or self._first
+            self._note()
         for number in range(self.keep, 0, -1):
             older = rotated(self.path, number)
             newer = self.path if number == 1 else rotated(self.path, number - 1)
             if newer.exists():
                 newer.replace(older)
+        number = self.keep + 1
+        while rotated(self.path, number).exists():  # of a time when more were kept
+            rotated(self.path, number).unlink()
+            number += 1
         self._size = 0
 
     def _resume(self) -> None:
-        """Go on where an earlier process ended. A line it did not finish is ended, and shows."""
+        """Go on where an earlier process ended. What it did not finish, or somebody has cut off, shows."""
         self._size = self.path.stat().st_size if self.path.exists() else 0
         for path in (self.path, rotated(self.path, 1)):
             last = _last_line(path)
@@ -236,7 +282,23 @@ class AuditLog:
                 self._last, self._number = told.get("hash", BEGINNING), told["number"]
             except (ValueError, KeyError, AttributeError):
                 self._last = sha256(last).hexdigest()  # it breaks the chain, and is seen to
+            break
+        if not self.chain:
             return
+        try:
+            noted = anchor.read(self.path)
+        except ValueError:
+            return
+        if noted is None:
+            number = self.keep
+            while number > 0 and not rotated(self.path, number).exists():
+                number -= 1
+            oldest = rotated(self.path, number) if number else self.path
+            self._first = _first_number(oldest) or self._number + 1
+        else:
+            self._first = noted.first
+            if noted.number > self._number:
+                self._number, self._last = noted.number, noted.hash
 
 
 def rotated(path: Path, number: int) -> Path:
@@ -248,6 +310,20 @@ def _failed(error: str | None) -> str:
     if error == "abandoned":
         return "abandoned"
     return outcome_of(type(error or "Exception", (Exception,), {})())
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, bool | int | float | None):
+        return value
+    return str(value).encode("utf-8", "backslashreplace").decode()
+
+
+def _first_number(path: Path) -> int | None:
+    try:
+        with path.open("rb") as file:
+            return int(orjson.loads(file.readline())["number"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def _last_line(path: Path) -> bytes | None:

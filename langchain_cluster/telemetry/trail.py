@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from glob import escape
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import orjson
 
 from langchain_cluster.errors import ConfigError
+from langchain_cluster.telemetry import anchor
 from langchain_cluster.telemetry.audit import BEGINNING, SEAL, rotated
 
 SUMMED = ("tenant", "user", "agent", "model", "endpoint", "tier", "outcome", "cache", "operation")
@@ -23,14 +25,16 @@ class Verified:
     Attributes:
         lines: how many were read.
         first: number of the first; more than 1 when older files are gone.
-        last: hash of the last. Keep it elsewhere: a trail whose end was cut off is whole in itself.
+        last: hash of the last. Keep it elsewhere: whoever may write beside the trail may make all of it anew.
         problem: what is wrong, and where; None for nothing.
+        anchored: whether it is noted beside the trail where it begins and ends; else a cut does not show.
     """
 
     lines: int
     first: int
     last: str
     problem: str | None = None
+    anchored: bool = False
 
 
 def files(path: Path) -> list[Path]:
@@ -39,14 +43,14 @@ def files(path: Path) -> list[Path]:
     Raises:
         ConfigError: there is none.
     """
-    found = [path] if path.exists() else []
-    number = 1
-    while rotated(path, number).exists():
-        found.insert(0, rotated(path, number))
-        number += 1
+    found = {0: path} if path.exists() else {}
+    for other in path.parent.glob(f"{escape(path.name)}.*"):
+        number = other.name.rpartition(".")[2]
+        if number.isascii() and number.isdigit() and rotated(path, int(number)) == other:
+            found[int(number)] = other
     if not found:
         raise ConfigError(f"{path} does not exist", key="audit")
-    return found
+    return [found[number] for number in sorted(found, reverse=True)]
 
 
 def raw_lines(path: Path) -> Iterator[tuple[str, bytes]]:
@@ -69,25 +73,65 @@ def records(path: Path) -> Iterator[dict[str, Any]]:
 
 
 def verify(path: Path) -> Verified:
-    """Whether every line carries its own hash and that of the line before it."""
+    """Whether every line is there and carries its own hash and that of the line before it.
+
+    It may be written to meanwhile.
+    """
+    for _ in range(_LOOKS):
+        noted = _noted(path)
+        found = _verify(path, noted)
+        if found.problem is None or _noted(path) == noted:
+            break
+    return found
+
+
+_LOOKS = 3  # a file may be rotated during one
+
+
+def _noted(path: Path) -> anchor.Anchor | str | None:
+    try:
+        return anchor.read(path)
+    except ValueError as error:
+        return f"{anchor.anchor_of(path).name}: {error}"
+
+
+def _verify(path: Path, noted: anchor.Anchor | str | None) -> Verified:
     lines = first = following = 0
     last = ""
+    anchored = noted is not None
+
+    def so_far(problem: str | None = None) -> Verified:
+        return Verified(lines, first, last, problem, anchored)
+
+    if isinstance(noted, str):
+        return so_far(noted)
     for place, raw in raw_lines(path):
-        body, seal, _ = raw.rpartition(SEAL)
+        body, seal, ending = raw.rpartition(SEAL)
         try:
             told = orjson.loads(raw)
             number, own, previous = told["number"], told["hash"], told["previous"]
         except (ValueError, KeyError, TypeError):
-            return Verified(lines, first, last, f"{place}: no line of a chained trail")
+            return so_far(f"{place}: no line of a chained trail")
         if not lines:
             first, last = number, BEGINNING if number == 1 else previous
             following = number
-        if not seal or own != sha256(body + b"}").hexdigest():
-            return Verified(lines, first, last, f"{place}: the line was changed")
+        # Byte for byte: a field behind the seal would be read, and is in no hash.
+        if not seal or own != sha256(body + b"}").hexdigest() or ending != f'{own}"}}\n'.encode():
+            return so_far(f"{place}: the line was changed")
         if previous != last or number != following:
-            return Verified(lines, first, last, f"{place}: lines before this one were changed or are missing")
+            return so_far(f"{place}: lines before this one were changed or are missing")
+        if noted is not None and number == noted.number and own != noted.hash:
+            return so_far(f"{place}: the chain was made anew up to here")
         lines, last, following = lines + 1, own, number + 1
-    return Verified(lines, first, last)
+    if noted is None:
+        return so_far()
+    if (end := following - 1) < noted.number:
+        return so_far(
+            f"it ends with number {max(end, 0)}, and was written up to {noted.number}: its end is missing"
+        )
+    if first > noted.first:
+        return so_far(f"it begins with number {first} instead of {noted.first}: its beginning is missing")
+    return so_far()
 
 
 @dataclass(slots=True)

@@ -134,6 +134,90 @@ def test_whoever_tampers_is_found(tmp_path: Path, tamper: str) -> None:
     assert "audit.jsonl:5" in found.problem
 
 
+def test_a_field_behind_the_seal_is_found(tmp_path: Path) -> None:
+    path = written(tmp_path / "audit.jsonl", 3).path
+    for forged in (b',"tenant":"mallory"}\n', b"} \n"):
+        whole = path.read_bytes().splitlines(keepends=True)
+        other = tmp_path / "forged.jsonl"
+        other.write_bytes(b"".join([whole[0], whole[1].rstrip()[:-1] + forged, whole[2]]))
+        assert verify(other).problem == "forged.jsonl:2: the line was changed"
+
+
+@pytest.mark.parametrize("gone", ["audit.jsonl", "audit.jsonl.1", "audit.jsonl.2", "audit.jsonl.3"])
+def test_a_file_that_is_gone_is_missed(tmp_path: Path, gone: str) -> None:
+    path = written(tmp_path / "audit.jsonl", 80, max_bytes=4000, keep=3).path
+    assert verify(path).problem is None
+    (tmp_path / gone).unlink()
+    assert "missing" in str(verify(path).problem)
+
+
+@pytest.mark.parametrize("kept", [slice(1, None), slice(0, -1), slice(0, 0)])
+def test_a_cut_at_either_end_is_missed(tmp_path: Path, kept: slice) -> None:
+    path = written(tmp_path / "audit.jsonl", 5).path
+    path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[kept]))
+    assert "missing" in str(verify(path).problem)
+    written(path, 1)  # whoever goes on writing covers nothing up
+    assert "missing" in str(verify(path).problem)
+
+
+def test_a_chain_that_was_made_anew_is_found(tmp_path: Path) -> None:
+    path = written(tmp_path / "audit.jsonl", 5).path
+    forged = AuditLog(tmp_path / "forged.jsonl", chain=True)
+    for n in range(5):
+        forged.put({"tenant": "nobody", "n": n})
+    forged.close()
+    forged.path.replace(path)
+    assert "made anew" in str(verify(path).problem)
+
+
+def test_a_note_that_is_none_is_found(tmp_path: Path) -> None:
+    path = written(tmp_path / "audit.jsonl", 5).path
+    (tmp_path / "audit.jsonl.head").write_text("{}")
+    assert "not the note" in str(verify(path).problem)
+    (tmp_path / "audit.jsonl.head").unlink()
+    assert verify(path).anchored is False
+    written(path, 1)
+    assert (verify(path).anchored, verify(path).problem) == (True, None)
+
+
+def test_a_writer_that_was_ended_at_once_leaves_a_whole_trail(tmp_path: Path) -> None:
+    path = written(tmp_path / "audit.jsonl", 5).path
+    note = tmp_path / "audit.jsonl.head"
+    old = note.read_bytes()
+    written(path, 3)
+    note.write_bytes(old)  # the lines were written, and the note was not
+    assert verify(path).problem is None
+    written(path, 1)
+    assert (verify(path).lines, verify(path).problem) == (9, None)
+
+
+def test_who_keeps_fewer_files_from_now_on_has_a_whole_trail(tmp_path: Path) -> None:
+    path = written(tmp_path / "audit.jsonl", 80, max_bytes=4000, keep=5).path
+    written(path, 40, max_bytes=4000, keep=2)
+    assert [file.name for file in files(path)] == ["audit.jsonl.2", "audit.jsonl.1", "audit.jsonl"]
+    assert verify(path).problem is None
+
+
+def test_what_is_wrong_with_one_call_is_not_the_loss_of_others(tmp_path: Path) -> None:
+    def broken(request: Any) -> str:
+        raise LookupError("SECRET")
+
+    log = AuditLog(tmp_path / "audit.jsonl", chain=True, user=broken)
+    llm = ClusteredLLM(
+        [Endpoint("gpu-1", ScriptedModel("fine"))], telemetry=Telemetry(OtelTracing(), audit=log)
+    )
+    llm.invoke("hi", {"configurable": {"cluster": {"tenant": "acme\ud800"}}})
+    log.put(lambda: {"tenant": 1 // 0})
+    log.put({"tenant": "globex"})
+    told = lines(log)
+    assert [(line.get("tenant"), line.get("user"), line.get("lost")) for line in told] == [
+        ("acme\\ud800", None, None),
+        ("globex", None, None),
+        (None, None, 1),
+    ]
+    assert verify(log.path).problem is None
+
+
 def test_a_line_that_was_not_finished_is_seen(tmp_path: Path) -> None:
     path = tmp_path / "audit.jsonl"
     written(path, 3)
