@@ -14,6 +14,7 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from langchain_cluster.cache.address import RedisAddress
+from langchain_cluster.cache.held_up import patient
 from langchain_cluster.extras import need
 
 _FOR = "RedisCache"
@@ -68,6 +69,10 @@ class Clients:
 
     def make(self, *, awaited: bool = False) -> Any:
         """A new client, for whoever wants one to itself and closes it."""
+        client = self._made(awaited=awaited)
+        return _patient(client) if awaited else client
+
+    def _made(self, *, awaited: bool) -> Any:
         address, kind = self.address, "redis.asyncio" if awaited else "redis"
         redis = need(kind, extra="redis", for_=_FOR)
         options = self._options(need(f"{kind}.retry", extra="redis", for_=_FOR).Retry)
@@ -129,6 +134,18 @@ class Clients:
         if client is not None:
             await adisconnect(client)
         self.close()
+
+
+def _patient(client: Any) -> Any:
+    """A client of asyncio that takes no server for away because its loop was busy."""
+    if hasattr(client, "connection_pool"):
+        makes = [client.connection_pool]
+    else:  # a cluster: the nodes it begins with, and those it finds are made with what is kept here
+        client.connection_kwargs["connection_class"] = patient(client.connection_kwargs["connection_class"])
+        makes = list(client.nodes_manager.startup_nodes.values())
+    for one in makes:
+        one.connection_class = patient(one.connection_class)
+    return client
 
 
 _closing: set[asyncio.Task[None]] = set()  # a task nobody holds may be gone before it has run

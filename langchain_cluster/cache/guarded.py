@@ -13,6 +13,7 @@ from random import Random
 from typing import Any, TypeVar
 
 from langchain_cluster.cache.clients import Clients
+from langchain_cluster.cache.held_up import After
 from langchain_cluster.errors import CacheUnavailable
 from langchain_cluster.extras import need
 from langchain_cluster.guard.breaker import CircuitBreaker, Permit
@@ -28,9 +29,6 @@ CLUSTER_BREAKER = BreakerPolicy(consecutive_failures=5, open_for=1.0, max_open=1
 
 # Of the timeout: whoever leaves after so long has waited for a server that hangs, and says so.
 LONG_ENOUGH = 0.2
-
-# Seconds by which a timer is late on a loop that was busy.
-LATE = 0.03
 
 _Permits = list[tuple[CircuitBreaker, Permit]]
 
@@ -61,7 +59,6 @@ class Guarded:
         self._away: tuple[type[Exception], ...] = (
             errors.ClusterDownError, errors.ReadOnlyError, errors.TryAgainError, errors.MasterDownError,
         )  # fmt: skip
-        self._late: type[Exception] = errors.TimeoutError
         self._well = False
         self.errors = 0
 
@@ -109,37 +106,24 @@ class Guarded:
 
     async def aask(self, keys: Sequence[bytes], ask: Callable[..., Awaitable[Any]], *given: Any) -> Any:
         """The asyncio twin of `ask`."""
-        permits, started = self._permits(keys, self.clients.kept_here()), time.monotonic()
+        permits = self._permits(keys, self.clients.kept_here())
         verdict = Verdict.ABANDONED
+        hangs: list[bool] = []
+        look = After(LONG_ENOUGH * self.clients.timeout, lambda: hangs.append(True))
         try:
-            try:
-                answer = await ask(self.clients.awaited(), *given)
-            except self._late:
-                soonest = min(self.clients.timeout, self.clients.connect_timeout)
-                if time.monotonic() - started < soonest + LATE:
-                    raise
-                # The timer itself came late: this loop was busy, and the reply may have been there.
-                answer = await ask(self.clients.awaited(), *given)
+            answer = await ask(self.clients.awaited(), *given)
             verdict, self._well = Verdict.OK, True
             return answer
         except Exception as error:
             verdict = self._blame(error)
             raise self._told(error) from None
         except BaseException:
-            if self._has_hung(time.monotonic() - started):
+            if hangs:
                 verdict, self._well = Verdict.TRANSIENT, False
             raise
         finally:
+            look.stop()
             self._record(permits, verdict)
-
-    def _has_hung(self, waited: float) -> bool:
-        """Whether it is the server that a caller who left after so many seconds has waited for.
-
-        Not if a timeout of ours should have ended that before: then this loop was busy. (In a cluster the
-        client tries several times.)
-        """
-        longest = inf if self._cluster else max(self.clients.connect_timeout, self.clients.timeout) + LATE
-        return LONG_ENOUGH * self.clients.timeout <= waited <= longest
 
     def _concerned(self, keys: Sequence[bytes], client: Any) -> tuple[CircuitBreaker, ...]:
         """The breakers of the masters of these keys; the common one first where there are several."""
