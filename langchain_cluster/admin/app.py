@@ -47,15 +47,15 @@ def build(cluster: Any, *, config: Any, token_env: str, hosts: Sequence[str], ru
     gate = Gate(token_env, hosts, open_paths={"/"})
     running.events.subscribe(view.ledger.hear)
     app = Starlette(
-        routes=[*_reads(view, rules), *_writes(view)],
+        routes=[*_reads(view, streams := Streams(view, rules)), *_writes(view)],
         middleware=[Middleware(Guarded, gate=gate, rules=rules)],
         exception_handlers={HTTPException: _no_such, ConfigError: _not_valid},
     )
-    app.state.view = view
+    app.state.view, app.state.streams = view, streams
     return app
 
 
-def _reads(view: View, rules: Rules) -> list[BaseRoute]:
+def _reads(view: View, streams: Streams) -> list[BaseRoute]:
     def health(request: Request) -> Response:
         return Json({"status": "ok"})
 
@@ -88,7 +88,7 @@ def _reads(view: View, rules: Rules) -> list[BaseRoute]:
         Route("/stats", told(view.stats)),
         Route("/cache", told(view.cache)),
         Route("/config", told(view.configuration)),
-        Route("/events", Streams(view, rules), methods=["GET"]),
+        Route("/events", streams, methods=["GET"]),
     ]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
 import re
 import time
@@ -15,6 +16,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from langchain_cluster.admin.gate import READS, Gate, Head, Refusal
 from langchain_cluster.admin.rates import Rates
 from langchain_cluster.admin.rules import Rules
+from langchain_cluster.model.plain import kind_of
+
+_LOG = logging.getLogger("langchain_cluster.admin")
 
 # Of every answer. The page adds what it may load, and that is nothing.
 SAFE = {
@@ -66,7 +70,24 @@ class Guarded:
         except _Refused as refused:
             await refusal(refused.refusal)(scope, receive, send)
             return
-        await self._app(scope, receive, _with_safe_headers(send))
+        await self._answered(scope, receive, send)
+
+    async def _answered(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """What fails behind the gate, as a store that is away, is told by its kind: its text tells more."""
+        begun = False
+
+        async def sends(message: Message) -> None:
+            nonlocal begun
+            begun = True
+            await send(message)
+
+        try:
+            await self._app(scope, receive, _with_safe_headers(sends))
+        except Exception as error:
+            kind = kind_of(error)
+            _LOG.warning("%s of %s failed: %s", scope["method"], scope["path"], kind)
+            if not begun:
+                await refusal(Refusal(500, f"it failed: {kind}"))(scope, receive, send)
 
     def _admit(self, head: Head) -> None:
         rates = self._reads if head.method in READS else self._writes

@@ -20,6 +20,7 @@ from langchain_cluster.model.events import (
     HedgeBegun,
 )
 from langchain_cluster.pool.members import Member
+from langchain_cluster.telemetry.describe import model_of
 from langchain_cluster.telemetry.scrub import payer, scrub
 
 CALLS = (AttemptEnded, CallDequeued, CallEnded, CallQueued, HedgeBegun)  # as many as there are calls
@@ -59,7 +60,7 @@ def member_shape(
         "tier": endpoint.tier,
         "zone": endpoint.zone,
         "roles": sorted(role.value for role in endpoint.roles),
-        "model": endpoint.metadata.get("model"),
+        "model": model_of(endpoint),
         "url": bare(endpoint.url),
         **(counted or NOTHING_COUNTED),
     }

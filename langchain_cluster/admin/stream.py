@@ -11,6 +11,7 @@ from typing import Any
 
 import orjson
 from starlette.concurrency import run_in_threadpool
+from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from langchain_cluster.admin.gate import Refusal
@@ -22,7 +23,8 @@ from langchain_cluster.model.events import Event
 
 UNREAD = 1000  # events kept for a client; it is told how many more there were
 
-_HEADERS = [(b"content-type", b"text/event-stream; charset=utf-8"), (b"x-accel-buffering", b"no")]
+_TOLD = {"content-type": "text/event-stream; charset=utf-8", "x-accel-buffering": "no"}
+_HEADERS = [(name.encode(), value.encode()) for name, value in _TOLD.items()]
 
 
 class Streams:
@@ -31,15 +33,26 @@ class Streams:
     def __init__(self, view: View, rules: Rules) -> None:
         self._view, self._rules = view, rules
         self.open = 0
+        self.ending = False
+
+    def end(self) -> None:
+        """End those that are open within `every` seconds, and open no more: the server stops."""
+        self.ending = True
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if self.open >= self._rules.streams:
-            full = Refusal(503, f"{self._rules.streams} streams are open already", (("retry-after", "10"),))
+        if scope["method"] == "HEAD":
+            await Response(headers=_TOLD)(scope, receive, send)
+            return
+        if self.ending or self.open >= self._rules.streams:
+            why = "the server stops" if self.ending else f"{self._rules.streams} streams are open already"
+            full = Refusal(503, why, (("retry-after", "10"),))
             await refusal(full)(scope, receive, send)
             return
         self.open += 1
         try:
-            await _Stream(self._view, self._rules, calls=head_of(scope).query == "calls=1").run(receive, send)
+            await _Stream(self, self._view, self._rules, calls=head_of(scope).query == "calls=1").run(
+                receive, send
+            )
         except TimeoutError:
             pass  # nobody reads; the server closes the connection, as the answer has no end
         finally:
@@ -47,8 +60,8 @@ class Streams:
 
 
 class _Stream:
-    def __init__(self, view: View, rules: Rules, *, calls: bool) -> None:
-        self._view, self._rules, self._calls = view, rules, calls
+    def __init__(self, all: Streams, view: View, rules: Rules, *, calls: bool) -> None:
+        self._all, self._view, self._rules, self._calls = all, view, rules, calls
         self._loop = asyncio.get_running_loop()
         self._news = asyncio.Event()
         self._unread: deque[Event] = deque(maxlen=UNREAD)
@@ -85,7 +98,7 @@ class _Stream:
             if now >= snapshot_at:
                 await self._write(_message("snapshot", await run_in_threadpool(self._view.snapshot)))
                 snapshot_at = now + self._rules.every
-                if self._view.cluster.closed:
+                if self._view.cluster.closed or self._all.ending:
                     return
             await self._news_or(gone, snapshot_at - self._loop.time())
             await self._tell_news()

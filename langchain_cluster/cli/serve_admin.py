@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from ipaddress import ip_address
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -60,8 +60,16 @@ def serve_admin(
     listening = settings.bind_socket()
     place = f"[{host}]" if ":" in host else host
     remark(f"http://{place}:{listening.getsockname()[1]}/", stderr=True)
+    server = uvicorn.Server(settings)
+    stop = server.handle_exit
+
+    def stopped(number: int, frame: Any) -> None:
+        app.state.streams.end()  # or the server would wait for them in vain
+        stop(number, frame)
+
+    server.handle_exit = stopped
     with llm.cluster:
-        uvicorn.Server(settings).run(sockets=[listening])
+        server.run(sockets=[listening])
 
 
 def _is_loopback(host: str) -> bool:

@@ -49,10 +49,25 @@ def _without_query(url: str | None) -> str | None:
     return urlunsplit(parts._replace(query=MASK if parts.query else "", fragment=""))
 
 
+def _hides(key: Any) -> bool:
+    """Whether secrets lie there: under their own names, or among headers, whose names tell nothing."""
+    return is_secret(str(key)) or str(key).lower().endswith(_SENT)
+
+
+_SENT = ("headers", "default_query", "extra_query", "cookies")
+
+
+def _hidden(given: Any) -> Any:
+    """The names stay, and those of variables."""
+    if not isinstance(given, Mapping):
+        return MASK
+    return {key: value if str(key).endswith("_env") else MASK for key, value in given.items()}
+
+
 def masked(given: Any) -> Any:
     """`given` as JSON can hold it: values under names of secrets masked, objects as their kind."""
     if isinstance(given, Mapping):
-        return {key: MASK if is_secret(key) else masked(value) for key, value in given.items()}
+        return {key: _hidden(value) if _hides(key) else masked(value) for key, value in given.items()}
     if isinstance(given, list | tuple):
         return [masked(each) for each in given]
     if isinstance(given, Set):

@@ -25,15 +25,13 @@ _ANSWERED = (
 
 def describe(endpoint: Endpoint) -> dict[str, Any]:
     """Span attributes of an endpoint that do not change from attempt to attempt."""
-    model = endpoint.model
-    while hasattr(model, "bound"):  # a binding of a model
-        model = model.bound
+    model = _bare(endpoint.model)
     attributes: dict[str, Any] = {
         names.ENDPOINT: endpoint.id,
         names.TIER: endpoint.tier,
         names.PROVIDER: _provider(model),
     }
-    name = endpoint.metadata.get("model") or _first_text(model, _MODELS)
+    name = model_of(endpoint)
     if name:
         attributes[names.REQUEST_MODEL] = name
     place = urlsplit(endpoint.url or _first_text(model, _ADDRESSES) or "")
@@ -44,6 +42,18 @@ def describe(endpoint: Endpoint) -> dict[str, Any]:
     except ValueError:
         pass  # a port that is no number: the attempt itself will tell
     return attributes
+
+
+def model_of(endpoint: Endpoint) -> str | None:
+    """The name of the model it serves, as far as it is known."""
+    name: str | None = endpoint.metadata.get("model") or _first_text(_bare(endpoint.model), _MODELS)
+    return name
+
+
+def _bare(model: Any) -> Any:
+    while hasattr(model, "bound"):  # a binding of a model
+        model = model.bound
+    return model
 
 
 class Described:

@@ -16,7 +16,7 @@ from langchain_cluster.admin.gate import Gate
 from langchain_cluster.admin.rates import MOST_CLIENTS, Rates
 from langchain_cluster.errors import ConfigError
 from langchain_cluster.llm import ClusteredLLM
-from tests.admin.conftest import BEARER, TOKEN, Here
+from tests.admin.conftest import BEARER, TOKEN, Here, served
 
 WRITES = [
     "/endpoints/a/drain",
@@ -118,6 +118,8 @@ ELSEWHERE: list[tuple[str, dict[str, str]]] = [
     ("127.0.0.1", {"x-forwarded-for": "127.0.0.1"}),
     ("127.0.0.1", {"forwarded": "for=127.0.0.1"}),
     ("127.0.0.1", {"x-real-ip": "127.0.0.1"}),
+    ("127.0.0.1", {"x-forwarded-proto": "https"}),
+    ("127.0.0.1", {"cf-connecting-ip": "127.0.0.1"}),
 ]
 
 
@@ -377,6 +379,25 @@ def test_a_stream_ends_with_the_cluster(port: int, llm: ClusteredLLM) -> None:
     llm.cluster.close()
     assert answer.read()[:0] == b""  # it ends
     connection.close()
+
+
+def test_asking_for_a_streams_head_opens_none(here: Here) -> None:
+    told = here(rules=Rules(streams=1)).head("/events")
+    assert told.status_code == 200
+    assert told.headers["content-type"].startswith("text/event-stream")
+
+
+def test_streams_end_when_the_server_stops(llm: ClusteredLLM) -> None:
+    app = create_app(llm, rules=Rules(every=0.01))
+    with served(app) as port:
+        connection, answer = stream(port)
+        heard(answer, "snapshot")
+        app.state.streams.end()
+        answer.read()  # it ends
+        connection.close()
+        connection, answer = stream(port)
+        assert answer.status == 503
+        connection.close()
 
 
 def test_a_stream_that_nobody_reads_is_given_up(llm: ClusteredLLM) -> None:

@@ -136,6 +136,15 @@ def test_the_config_in_force_is_shown_without_secrets(here: Here) -> None:
     assert "hush" not in told.text
 
 
+def test_what_is_sent_in_headers_is_shown_by_its_names_alone(here: Here) -> None:
+    sent = {"X-Rack": "hush", "X-Gpu_env": "GPU"}
+    config = {
+        "endpoints": [{"id": "a", "model": "openai:m", "params": {"default_headers": sent, "top_p": 0.5}}]
+    }
+    (told,) = here(config=config).get("/config").json()["endpoints"]
+    assert told["params"] == {"default_headers": {"X-Rack": "***", "X-Gpu_env": "GPU"}, "top_p": 0.5}
+
+
 def test_a_cluster_made_in_code_shows_what_it_knows(here: Here) -> None:
     told = here().get("/config").json()
     assert told["policy"]["attempts"] == 3
@@ -145,6 +154,7 @@ def test_a_cluster_made_in_code_shows_what_it_knows(here: Here) -> None:
 def test_a_url_is_shown_without_its_user_and_query(here: Here) -> None:
     told = here().get("/endpoints")
     assert told.json()["endpoints"][0]["url"] == "http://10.0.0.1/v1"
+    assert told.json()["endpoints"][0]["model"] == "scripted"
     assert "hush" not in told.text
 
 

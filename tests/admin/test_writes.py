@@ -98,6 +98,20 @@ def test_an_id_may_have_a_slash(here: Here, llm: ClusteredLLM) -> None:
     assert client.post("/endpoints/pod%2F1/drain", headers=BEARER).json()["endpoint"]["state"] == "draining"
 
 
+def test_what_fails_behind_the_gate_is_told_by_its_kind(
+    here: Here, llm: ClusteredLLM, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def away(pattern: str) -> int:
+        raise ConnectionError("redis://u:hush@10.0.0.1 is away")
+
+    monkeypatch.setattr(llm.cluster.cache, "clear", away)
+    told = here().post("/cache/clear", headers=BEARER)
+    assert (told.status_code, told.json()) == (500, {"error": "it failed: ConnectionError", "status": 500})
+    assert told.headers["cache-control"] == "no-store"
+    assert "ConnectionError" in caplog.text
+    assert "hush" not in caplog.text
+
+
 def test_what_was_done_is_logged_without_the_token(here: Here, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING, "langchain_cluster.admin"):
         here().post("/endpoints/a/drain", headers=BEARER)

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -238,6 +239,8 @@ def test_it_serves_until_it_is_interrupted(config: str) -> None:
         try:
             assert run("endpoints", url).exit_code == 0
             assert run("endpoints", url, "drain", "a").exit_code == 1
+            looking = urllib.request.urlopen(f"{url}events", timeout=30)
+            assert looking.readline().startswith(b"retry")
         finally:
             serving.send_signal(signal.SIGINT)
             left = serving.stderr.read()
