@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
-from langchain_core.messages import AIMessage, AIMessageChunk
+import orjson
+from langchain_core.messages import AIMessage, AIMessageChunk, ToolCallChunk
+from langchain_core.messages.tool import tool_call_chunk
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 
 from langchain_cluster.endpoints.copied import copied
@@ -57,7 +59,10 @@ def replay(answer: Answer) -> Iterator[ChatGenerationChunk]:
     message = generation.message
     yield ChatGenerationChunk(
         message=AIMessageChunk(
-            content=message.content, additional_kwargs=message.additional_kwargs, name=message.name
+            content=message.content,
+            additional_kwargs=message.additional_kwargs,
+            name=message.name,
+            tool_call_chunks=call_chunks(getattr(message, "tool_calls", ())),
         )
     )
     usage: Any = getattr(message, "usage_metadata", None)
@@ -74,6 +79,16 @@ def replay(answer: Answer) -> Iterator[ChatGenerationChunk]:
         ),
         generation_info=generation.generation_info,
     )
+
+
+def call_chunks(calls: Iterable[Any]) -> list[ToolCallChunk]:
+    """Tool calls as a stream has them, each whole."""
+    return [
+        tool_call_chunk(
+            name=call["name"], args=orjson.dumps(call["args"]).decode(), id=call["id"], index=index
+        )
+        for index, call in enumerate(calls)
+    ]
 
 
 def signed(chunk: ChatGenerationChunk | None, answer: Answer, like: Any) -> ChatGenerationChunk:

@@ -44,12 +44,15 @@ class Format(dict[str, Any]):
 
     Attributes:
         schema: a pydantic class, a TypedDict or a JSON schema. method: "json_schema" or "json_mode".
+        told: what is not in the spelling, and yet told to some endpoints: the schema in JSON mode.
     """
 
     def __init__(self, schema: Any, method: str, strict: bool | None) -> None:
         if method == "json_mode":
             super().__init__(type="json_object")
+            self.told = None if schema is None else _json_schema(schema)
         else:
+            self.told = None
             wanted = convert_to_json_schema(schema)
             named: dict[str, Any] = {"name": wanted.get("title", "answer"), "schema": wanted}
             if strict is not None:
@@ -170,6 +173,13 @@ def _binding_in(runnable: Any) -> RunnableBinding[Any, Any] | None:
     if isinstance(runnable, RunnableParallel):
         return next((b for b in map(_binding_in, runnable.steps__.values()) if b is not None), None)
     return None
+
+
+def _json_schema(schema: Any) -> Any:
+    try:
+        return convert_to_json_schema(schema)
+    except Exception:  # only who is asked by it has to understand it
+        return schema
 
 
 def _in_openai_spelling(tool: Any) -> dict[str, Any]:

@@ -11,13 +11,13 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import orjson
 from langchain_core.exceptions import ContextOverflowError
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
 from langchain_core.outputs import ChatGenerationChunk, ChatResult
 
 from langchain_cluster.endpoints.adapter import Adapter
 from langchain_cluster.endpoints.adapters import Adapting
+from langchain_cluster.endpoints.answer import call_chunks
 from langchain_cluster.endpoints.binding import Translator
 from langchain_cluster.endpoints.classify import Judgement, classify, hung_up
 from langchain_cluster.endpoints.malformed import Malformed
@@ -64,7 +64,7 @@ class ModelCaller(Adapting[Adapter]):
             if adapter.original.rate_limiter is not None:
                 adapter.original.rate_limiter.acquire(blocking=True)
             result = adapter.model._generate(question.messages, **arguments)
-            return self._answered(result, adapter, self._now() - started)
+            return self._answered(result, adapter, attempt, self._now() - started)
         except Exception as error:
             return judge(error, self._now() - started)
 
@@ -78,7 +78,7 @@ class ModelCaller(Adapting[Adapter]):
             if adapter.original.rate_limiter is not None:
                 await adapter.original.rate_limiter.aacquire(blocking=True)
             result = await adapter.model._agenerate(question.messages, **arguments)
-            return self._answered(result, adapter, self._now() - started)
+            return self._answered(result, adapter, attempt, self._now() - started)
         except Exception as error:
             return judge(error, self._now() - started)
 
@@ -134,8 +134,8 @@ class ModelCaller(Adapting[Adapter]):
             says_why = self.adapter(attempt.endpoint).says_why
         except Exception:
             says_why = False  # `chunks` raises it again, where it is judged
-        keep = attempt.request.fingerprint is not None
-        return ModelStream(chunks, achunks, judge, started=started, says_why=says_why, keep=keep)
+        keep, calls = attempt.request.fingerprint is not None, attempt.request.keep_calls
+        return ModelStream(chunks, achunks, judge, started=started, says_why=says_why, keep=keep, calls=calls)
 
     def _arguments(
         self, adapter: Adapter, attempt: Attempt, headers: Mapping[str, str], now: float, *, stream: bool
@@ -151,13 +151,15 @@ class ModelCaller(Adapting[Adapter]):
         return arguments
 
     @staticmethod
-    def _answered(result: ChatResult, adapter: Adapter, seconds: float) -> Outcome:
+    def _answered(result: ChatResult, adapter: Adapter, attempt: Attempt, seconds: float) -> Outcome:
         if not result.generations:
             return judge(Malformed("the answer has no choices"), seconds)
         generation = result.generations[0]
         message = generation.message
         reason = finish_reason_of(message, generation.generation_info, result.llm_output)
-        whole = len(result.generations) == 1 and storable(message, reason, says_why=adapter.says_why)
+        whole = len(result.generations) == 1 and storable(
+            message, reason, says_why=adapter.says_why, calls=attempt.request.keep_calls
+        )
         used = usage_of(getattr(message, "usage_metadata", None))
         return Outcome(Verdict.OK, seconds, None, used, result, storable=whole)
 
@@ -201,21 +203,8 @@ def as_chunk(result: ChatResult) -> ChatGenerationChunk:
         usage_metadata=message.usage_metadata if isinstance(message, AIMessage) else None,
         tool_calls=calls,
         invalid_tool_calls=getattr(message, "invalid_tool_calls", []),
-        tool_call_chunks=[
-            {
-                "name": call["name"],
-                "args": _json(call["args"]),
-                "id": call["id"],
-                "index": index,
-                "type": "tool_call_chunk",
-            }
-            for index, call in enumerate(calls)
-        ],
+        tool_call_chunks=call_chunks(calls),
         chunk_position="last",
     )
     info = {**(result.llm_output or {}), **(generation.generation_info or {})}
     return ChatGenerationChunk(message=chunk, generation_info=info or None)
-
-
-def _json(value: Any) -> str:
-    return orjson.dumps(value).decode()

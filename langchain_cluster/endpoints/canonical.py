@@ -24,7 +24,8 @@ from langchain_core.prompt_values import ChatPromptValue, StringPromptValue
 from langchain_core.runnables.utils import AddableDict
 from pydantic import BaseModel
 
-from langchain_cluster.endpoints.fingerprint import Uncacheable, message_parts
+from langchain_cluster.endpoints.blocks import Uncacheable
+from langchain_cluster.endpoints.fingerprint import message_parts
 
 _PLAIN = (str, int, bool, type(None))
 _TOLD = (datetime, date, time, timedelta, Decimal, UUID, PurePath)

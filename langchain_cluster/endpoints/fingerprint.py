@@ -7,8 +7,6 @@ What cannot be projected faithfully makes the question uncacheable; it is never 
 
 from __future__ import annotations
 
-import base64
-import binascii
 from collections.abc import Hashable, Mapping, Sequence
 from functools import lru_cache
 from hashlib import sha256
@@ -21,6 +19,7 @@ from langchain_core.retrievers import BaseRetriever
 from langchain_core.runnables import RunnableBinding
 
 from langchain_cluster.balancer.tables import remember
+from langchain_cluster.endpoints.blocks import Uncacheable, content_parts
 from langchain_cluster.model.cache_key import cache_key
 from langchain_cluster.model.call import Request
 from langchain_cluster.model.endpoint import Endpoint
@@ -34,7 +33,14 @@ PARAMETERS = (
     "model_name", "model", "temperature", "top_p", "top_k", "max_tokens", "max_completion_tokens",
     "max_tokens_to_sample", "stop", "stop_sequences", "seed", "n", "presence_penalty",
     "frequency_penalty", "logit_bias", "reasoning", "reasoning_effort", "thinking", "model_kwargs",
-    "extra_body", "revision", "model_id", "deployment_name", "verbosity",
+    "extra_body", "revision", "model_id", "deployment_name", "verbosity", "logprobs", "top_logprobs",
+    "output_version", "use_responses_api", "include", "truncation", "context_management", "disabled_params",
+    "output_config", "betas", "mcp_servers", "container",
+    "max_output_tokens", "max_new_tokens", "candidate_count", "safety_settings", "cached_content",
+    "response_mime_type", "response_schema", "thinking_budget", "thinking_level",
+    "num_predict", "num_ctx", "format", "mirostat", "mirostat_eta", "mirostat_tau", "repeat_last_n",
+    "repeat_penalty", "repetition_penalty", "tfs_z", "min_p", "typical_p", "do_sample",
+    "additional_model_request_fields", "guardrails", "guardrail_config",
 )  # fmt: skip
 # The same of an embedding model.
 VECTOR_PARAMETERS = (
@@ -57,12 +63,13 @@ _NO_MATTER = frozenset(
 )  # fmt: skip
 # Of a message's `additional_kwargs`, what providers send on; the rest is noise of theirs.
 _SENT_ON = ("function_call", "audio", "name", "__openai_role__")
+_ANY_KEY = orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS
 _NOTHING: Mapping[str, Any] = {}
-_TEXT_BLOCKS = frozenset({"text", "text-plain"})
-
-
-class Uncacheable(Exception):
-    """This question has no faithful key."""
+# A merged stream in a conversation is sent as the message it amounts to.
+_KINDS = {
+    "AIMessageChunk": "ai", "HumanMessageChunk": "human", "SystemMessageChunk": "system",
+    "ToolMessageChunk": "tool", "FunctionMessageChunk": "function", "ChatMessageChunk": "chat",
+}  # fmt: skip
 
 
 @lru_cache(maxsize=256)
@@ -111,15 +118,18 @@ def fingerprint(
         return None
     try:
         asked = [VERSION, tenant, stop, _all_parts(messages), _arguments(arguments)]
-        return sha256(orjson.dumps(asked, option=orjson.OPT_SORT_KEYS)).hexdigest()
-    except (Uncacheable, TypeError):  # TypeError: orjson's, for what is no JSON
+    except Uncacheable:
         return None
+    try:
+        return sha256(orjson.dumps(asked, option=orjson.OPT_SORT_KEYS)).hexdigest()
+    except TypeError:  # for what is no JSON, of which numbers as keys are sent as texts: of logit_bias
+        return digest_of(tenant, stop, asked[3], asked[4])
 
 
 def digest_of(*parts: Any) -> str | None:
     """Digest of what determines an answer, without the model; None when it must not be cached."""
     try:
-        return sha256(orjson.dumps([VERSION, *parts], option=orjson.OPT_SORT_KEYS)).hexdigest()
+        return sha256(orjson.dumps([VERSION, *parts], option=_ANY_KEY)).hexdigest()
     except TypeError:
         return None
 
@@ -131,6 +141,9 @@ def _arguments(arguments: Mapping[str, Any]) -> dict[str, Any]:
     options = getattr(projected.get("tools"), "options", None)
     if options:
         projected["tools options"] = options
+    told = getattr(projected.get("response_format"), "told", None)
+    if told is not None:
+        projected["response_format schema"] = told
     return projected
 
 
@@ -147,7 +160,8 @@ def _all_parts(messages: Sequence[BaseMessage]) -> list[Any]:
             and "tool_call_id" not in own
             and "role" not in own
         ):
-            parts.append((own["type"], own["name"], content))
+            kind = own["type"]
+            parts.append((_KINDS.get(kind, kind), own["name"], content))
         else:
             parts.append(message_parts(message))
     return parts
@@ -158,12 +172,8 @@ def message_parts(message: BaseMessage) -> list[Any]:
     # By what lies in the message, not by class or attribute: pydantic takes its time over both, and of a long
     # conversation this is most of the key.
     own = message.__dict__
-    content = own["content"]
-    projected = [
-        own["type"],
-        own["name"],
-        content if content.__class__ is str else [_block(block) for block in content],
-    ]
+    kind = own["type"]
+    projected = [_KINDS.get(kind, kind), own["name"], content_parts(own["content"])]
     if "tool_calls" in own:  # an answer's
         calls, bad = own["tool_calls"], own["invalid_tool_calls"]
         if calls:
@@ -180,41 +190,6 @@ def message_parts(message: BaseMessage) -> list[Any]:
         if any(value is not None for value in sent.values()):
             projected.append(sent)
     return projected
-
-
-def _block(block: Any) -> Any:
-    if isinstance(block, str):
-        return block
-    if not isinstance(block, Mapping):
-        raise Uncacheable
-    kind = block.get("type")
-    if kind in _TEXT_BLOCKS:
-        return ["text", block.get("text")]
-    if kind in ("tool_use", "tool_call"):
-        return ["call", block.get("name"), block.get("input", block.get("args")), block.get("id")]
-    if kind in ("image", "audio", "file", "video", "input_audio", "image_url"):
-        return [kind, _media(block)]
-    raise Uncacheable
-
-
-def _media(block: Mapping[str, Any]) -> list[Any]:
-    """Media by its bytes. What an address shows may change, so a question with one is not cached."""
-    source = block.get("image_url", block.get("source", block.get("input_audio", block)))
-    if isinstance(source, Mapping):
-        address = source.get("url")
-        data = source.get("base64") or source.get("data")
-        detail = source.get("detail")
-    else:
-        address, data, detail = source, None, None
-    if data is None and isinstance(address, str) and address.startswith("data:"):
-        data = address.partition(",")[2]
-    if not isinstance(data, str):
-        raise Uncacheable
-    try:
-        raw = base64.b64decode(data, validate=True)
-    except binascii.Error:
-        raise Uncacheable from None
-    return [sha256(raw).hexdigest(), detail, block.get("mime_type"), block.get("filename")]
 
 
 class CacheKeys:

@@ -29,8 +29,9 @@ from langchain_core.runnables.base import RunnableBindingBase
 from langchain_core.tools import BaseTool
 from pydantic import BaseModel, SecretStr
 
+from langchain_cluster.endpoints.blocks import Uncacheable
 from langchain_cluster.endpoints.canonical import digest
-from langchain_cluster.endpoints.fingerprint import Uncacheable, parameters_of
+from langchain_cluster.endpoints.fingerprint import parameters_of
 
 _FUNCTIONS = ("func", "afunc", "coroutine")
 # Of a Runnable's fields, what does not change what it answers.

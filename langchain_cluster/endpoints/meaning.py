@@ -14,8 +14,6 @@ from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
 from langchain_cluster.endpoints.fingerprint import fingerprint, sampled
 from langchain_cluster.model.call import Meaning
 
-_TEXT = frozenset({"text", "text-plain"})
-
 
 def meaning_of(
     messages: Sequence[BaseMessage],
@@ -56,6 +54,6 @@ def words_of(value: Any) -> str | None:
 def _is_text(message: BaseMessage) -> bool:
     content: Any = message.content
     return isinstance(content, str) or all(
-        isinstance(block, str) or (isinstance(block, Mapping) and block.get("type") in _TEXT)
+        isinstance(block, str) or (isinstance(block, Mapping) and block.get("type") == "text")
         for block in content
     )

@@ -57,11 +57,16 @@ def request_of(
     digest_of = cluster.pool.digest_of
     prefix = None if digest_of is None else prefix_of(question)
     digest = meaning = None
+    keep_calls = False
     if cluster.keys is not None and policy.cache is not False:
         # Sampling asks for variety: only who asks for the cache as well gets the same answer again.
         asked = "cache" in policy.model_fields_set
         if asked or not sampled(arguments, warm=cluster.keys.warm):
             digest = fingerprint(question.messages, question.stop, arguments, tenant=settings.tenant)
+        if policy.cache_tool_calls is None:
+            keep_calls = asked or settings.graph or agent is not None or _is_form(arguments)
+        else:
+            keep_calls = policy.cache_tool_calls
         if digest is not None and cluster.semantic_cache is not None:
             warm = cluster.keys.warm
             meaning = meaning_of(
@@ -85,7 +90,14 @@ def request_of(
         answer_tokens=answer_tokens,
         meaning=meaning,
         prefix_digest=None if digest_of is None or prefix is None else digest_of(prefix, None),
+        keep_calls=keep_calls,
     )
+
+
+def _is_form(arguments: Mapping[str, Any]) -> bool:
+    """Whether the call that is asked for is a form filled in, with which nothing is done."""
+    tools = arguments.get("tools")
+    return getattr(tools, "form", False) if tools else arguments.get("response_format") is not None
 
 
 def prefix_of(question: Question) -> str:

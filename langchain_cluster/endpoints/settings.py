@@ -27,7 +27,7 @@ class CallSettings:
         tier, zone, tags: narrow the endpoints. priority: "critical", "normal" or "sheddable".
         timeout: the call's whole time, seconds. cache: True, False or "refresh".
         cache_tags: under which its answer can be taken back, besides those of the policy.
-        agent: `lc_agent_name` of the run.
+        agent: `lc_agent_name` of the run. graph: whether it is a node's of a LangGraph graph.
     """
 
     policy: Policy | Mapping[str, Any] | None = None
@@ -41,6 +41,7 @@ class CallSettings:
     tags: frozenset[str] = frozenset()
     zone: str | None = None
     agent: str | None = None
+    graph: bool = False
 
     def over(self, policy: Policy) -> Policy:
         """`policy` with this call's own wishes. Raises ConfigError for values that are not valid."""
@@ -55,7 +56,8 @@ class CallSettings:
         return policy
 
 
-_NOTHING_SAID = CallSettings()
+_NOTHING_SAID, _IN_A_GRAPH = CallSettings(), CallSettings(graph=True)
+_NO_METADATA: Mapping[str, Any] = {}
 
 
 def settings_of(config: Mapping[str, Any]) -> CallSettings:
@@ -65,11 +67,12 @@ def settings_of(config: Mapping[str, Any]) -> CallSettings:
         ConfigError: an unknown key under `configurable.cluster`, or a value of the wrong type.
     """
     configurable = config.get("configurable") or {}
-    agent = (config.get("metadata") or {}).get("lc_agent_name")
+    metadata = config.get("metadata") or _NO_METADATA
+    agent, graph = metadata.get("lc_agent_name"), "langgraph_node" in metadata
     given = configurable.get("cluster")
     thread = configurable.get("thread_id")
     if given is None and thread is None and agent is None:
-        return _NOTHING_SAID
+        return _IN_A_GRAPH if graph else _NOTHING_SAID
     if given is None:
         given = {}
     if not isinstance(given, Mapping):
@@ -89,6 +92,7 @@ def settings_of(config: Mapping[str, Any]) -> CallSettings:
         tags=_tags(given.get("tags")),
         zone=_text(given, "zone"),
         agent=agent if isinstance(agent, str) else None,
+        graph=graph,
     )
 
 

@@ -31,13 +31,23 @@ class ModelStream:
         started: when the attempt began.
         says_why: a stream that ends without a reason is cut off.
         keep: whether somebody wants the whole answer at the end (to cache it).
+        calls: also one with tool calls.
     """
 
     def __init__(
-        self, chunks: Chunks, achunks: AChunks, judge: Judge, *, started: float, says_why: bool, keep: bool
+        self,
+        chunks: Chunks,
+        achunks: AChunks,
+        judge: Judge,
+        *,
+        started: float,
+        says_why: bool,
+        keep: bool,
+        calls: bool = False,
     ) -> None:
         self.chunks, self.achunks, self._judge = chunks, achunks, judge
         self._started, self._says_why, self._keep = started, says_why, keep
+        self._calls = calls
         self._kept: list[ChatGenerationChunk] = []
         self._seen = 0
         self._first_token: float | None = None
@@ -113,7 +123,12 @@ class ModelStream:
             self._usage,
             value=whole,
             storable=whole is not None
-            and storable(whole.message, self._reason, says_why=self._says_why or not self._last),
+            and storable(
+                whole.message,
+                self._reason,
+                says_why=self._says_why or not self._last,
+                calls=self._calls,
+            ),
         )
 
     def _cut(self, reason: str, seconds: float) -> Outcome:

@@ -11,6 +11,7 @@ from langchain_cluster.model.call import Usage
 
 _REASONS = ("finish_reason", "stop_reason", "done_reason")
 _WHOLE = frozenset({"stop", "end_turn", "stop_sequence", "eos", "completed", "STOP", "COMPLETE"})
+_CALLED = frozenset({"tool_calls", "tool_use", "function_call", "tool_call", "TOOL_CALL"})
 
 
 def usage_of(metadata: Mapping[str, Any] | None) -> Usage | None:
@@ -35,13 +36,15 @@ def finish_reason_of(message: BaseMessage, *further: Mapping[str, Any] | None) -
     return None
 
 
-def storable(message: BaseMessage, reason: str | None, *, says_why: bool) -> bool:
+def storable(message: BaseMessage, reason: str | None, *, says_why: bool, calls: bool = False) -> bool:
     """Whether an answer may be cached: whole, with something in it, and without tool calls.
 
     `says_why`: whether this kind of model always gives a reason, so that none means cut off.
+    `calls`: one with tool calls, too, if they can be read.
     """
-    if getattr(message, "tool_calls", None) or getattr(message, "invalid_tool_calls", None):
+    called = bool(getattr(message, "tool_calls", None))
+    if getattr(message, "invalid_tool_calls", None) or (called and not calls):
         return False
-    if not message.content:
+    if not message.content and not called:
         return False
-    return reason in _WHOLE or (reason is None and not says_why)
+    return reason in _WHOLE or (called and reason in _CALLED) or (reason is None and not says_why)

@@ -88,6 +88,7 @@ class Request:
         fingerprint: digest of all that determines the answer but the model; None: not cacheable.
         meaning: what it may be compared by with others that mean the same; None: with none.
         prefix: the text the prompt begins with: what is likely to be cached where it was seen before.
+        keep_calls: whether its answer may be cached even with tool calls.
         prefix_digest: what the balancer made of `prefix` for `model`; None: it has not been asked yet.
         prompt_tokens: the fewest the prompt can have, for endpoints with `max_tpm`.
         answer_tokens: the most the answer may have, for those; None: nobody says.
@@ -112,6 +113,7 @@ class Request:
     answer_tokens: int | None = None
     meaning: Meaning | None = None
     prefix_digest: int | None = None
+    keep_calls: bool = False
 
     def __post_init__(self) -> None:
         if type(self.role) is not Role:

@@ -221,6 +221,8 @@ class Policy(Strict):
         refresh_ahead: part of `fresh_for` after which an answer that is asked for often is asked anew beside
             the call, between 0 and 1.
         cache_tags: under which answers can be taken back from the cache, at most 16.
+        cache_tool_calls: whether answers with tool calls are cached. None: those of agents (and of graphs)
+            are, and those of calls that ask for the cache by `cache=True`.
     """
 
     attempts: int = Field(3, ge=1)
@@ -245,6 +247,7 @@ class Policy(Strict):
     stale_while_revalidate: Seconds | None = None
     refresh_ahead: float | None = Field(None, gt=0, lt=1)
     cache_tags: tuple[str, ...] = Field((), max_length=MOST_TAGS)
+    cache_tool_calls: bool | None = None
 
     @model_validator(mode="after")
     def _aged(self) -> Self:

@@ -15,8 +15,8 @@ from langchain_cluster.drive.blocking import BlockingDriver
 from langchain_cluster.drive.clock import SystemClock
 from langchain_cluster.drive.deadline import bounded
 from langchain_cluster.drive.tasks import TaskDriver
+from langchain_cluster.endpoints.blocks import Uncacheable
 from langchain_cluster.endpoints.canonical import canonical, digest
-from langchain_cluster.endpoints.fingerprint import Uncacheable
 from langchain_cluster.endpoints.identity import Identity, configured, name_of, settings_in
 from langchain_cluster.endpoints.settings import settings_of
 from langchain_cluster.endpoints.values import ValueCodec

@@ -155,6 +155,12 @@ def test_what_may_be_stored() -> None:
     assert not storable(AIMessage("a"), "length", says_why=False)
     assert not storable(AIMessage(""), "stop", says_why=True)
     assert not storable(AIMessage("a", tool_calls=[call]), "stop", says_why=True)
+    assert not storable(AIMessage("a"), "tool_calls", says_why=True, calls=True)
+    for reason in ("stop", "tool_calls", "tool_use"):
+        assert storable(AIMessage("", tool_calls=[call]), reason, says_why=True, calls=True)
+    assert not storable(AIMessage("", tool_calls=[call]), "length", says_why=True, calls=True)
+    unread: Any = {"name": "look", "args": "{", "id": "1", "error": None, "type": "invalid_tool_call"}
+    assert not storable(AIMessage("", invalid_tool_calls=[unread]), "stop", says_why=True, calls=True)
 
 
 # -- profile ------------------------------------------------------------------------------------------

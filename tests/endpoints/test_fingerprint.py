@@ -183,6 +183,8 @@ def test_tools_and_formats_are_told_apart() -> None:
         {"response_format": Format(other, "json_schema", None)},
         {"response_format": Format(schema, "json_schema", True)},
         {"response_format": Format(schema, "json_mode", None)},
+        {"response_format": Format(other, "json_mode", None)},
+        {"response_format": Format(None, "json_mode", None)},
     ]
     keys = [key("hi", arguments) for arguments in asked]
     assert None not in keys
@@ -196,6 +198,11 @@ def test_tools_and_formats_are_told_apart() -> None:
 )
 def test_how_it_is_asked_does_not_matter(name: str) -> None:
     assert key("hi", {name: "x"}) == key("hi")
+
+
+def test_numbers_as_names_are_the_texts_they_are_sent_as() -> None:
+    assert key("hi", {"logit_bias": {50256: -100}}) == key("hi", {"logit_bias": {"50256": -100}}) is not None
+    assert key("hi", {"logit_bias": {50257: -100}}) != key("hi", {"logit_bias": {50256: -100}})
 
 
 def test_an_unknown_parameter_matters() -> None:
@@ -317,6 +324,15 @@ def test_endpoints_of_one_model_answer_for_each_other() -> None:
     assert len(keys_of(alike[0], Endpoint("c", ScriptedModel("x").bind(top_p=0.5)))) == 2
     said = Endpoint("c", ScriptedModel("x", model_name="another"), identity="m")
     assert len(keys_of(said, Endpoint("d", ScriptedModel("y"), identity="m"))) == 1
+
+
+@pytest.mark.parametrize(
+    "setting", [{"num_predict": 5}, {"num_ctx": 512}, {"format": "json"}, {"repeat_penalty": 1.5}], ids=repr
+)
+def test_a_setting_of_any_provider_makes_another_model(setting: Any) -> None:
+    ollama = pytest.importorskip("langchain_ollama").ChatOllama
+    plain, set_so = Endpoint("a", ollama(model="m")), Endpoint("b", ollama(model="m", **setting))
+    assert len(keys_of(plain, set_so)) == 2
 
 
 def test_a_request_that_only_some_may_serve_is_answered_by_those() -> None:

@@ -27,8 +27,8 @@ from langchain_core.prompt_values import ChatPromptValue, StringPromptValue
 from langchain_core.runnables.utils import AddableDict
 from pydantic import BaseModel
 
+from langchain_cluster.endpoints.blocks import Uncacheable
 from langchain_cluster.endpoints.canonical import digest
-from langchain_cluster.endpoints.fingerprint import Uncacheable
 from langchain_cluster.endpoints.values import ValueCodec
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)

@@ -225,6 +225,46 @@ def test_an_answer_with_tool_calls_is_not_kept(face: Face, server: SimulatedServ
     assert llm.cluster.cache.stats().sets == 0
 
 
+@pytest.mark.parametrize("asked", ["policy", "cache", "agent", "call"])
+def test_an_answer_with_tool_calls_is_kept_for_agents_and_who_asks_for_it(
+    asked: str, face: Face, again: Face, server: SimulatedServer, model: Models
+) -> None:
+    server.behave("tools", reply=ToolCall("get_weather", {"city": "Paris"}))
+    policy = {"policy": Policy(cache_tool_calls=True), "cache": Policy(cache=True)}.get(asked)
+    llm = cached(model("tools"), policy=policy) if policy else cached(model("tools"))
+    asking = (llm.for_agent("planner") if asked == "agent" else llm).bind_tools([get_weather])
+    config: Any = {"configurable": {"cluster": {"cache": True}}} if asked == "call" else None
+    first, second = (one.ask(asking, "weather in Paris?", config) for one in (face, again))
+    assert server.count("tools") == 1
+    assert cluster_of(second)["cache"] == "memory"
+    assert first.tool_calls == second.tool_calls
+    assert [call["name"] for call in second.tool_calls] == ["get_weather"]
+    assert not second.invalid_tool_calls
+
+
+def test_an_agent_may_be_told_not_to_keep_answers_with_tool_calls(
+    face: Face, server: SimulatedServer, model: Models
+) -> None:
+    server.behave("tools", reply=ToolCall("get_weather", {"city": "Paris"}))
+    llm = cached(model("tools")).for_agent("planner", cache_tool_calls=False)
+    for n in (1, 2):
+        face.ask(llm.bind_tools([get_weather]), "weather in Paris?")
+        assert server.count("tools") == n
+
+
+def test_a_form_filled_in_is_kept_though_it_is_a_tool_call(
+    face: Face, again: Face, server: SimulatedServer, model: Models
+) -> None:
+    server.behave("form", reply=ToolCall("Report", {"city": "Paris"}))
+    schema = {"title": "Report", "type": "object", "properties": {"city": {"type": "string"}}}
+    llm = cached(model("form")).with_structured_output(
+        {**schema, "description": "A report."}, include_raw=True
+    )
+    for one in (face, again):
+        assert one.ask(llm, "report on Paris")["parsed"] == {"city": "Paris"}
+    assert server.count("form") == 1
+
+
 def test_an_answer_cut_at_its_limit_is_not_kept(face: Face, server: SimulatedServer, model: Models) -> None:
     llm = cached(model("cut"))
     for n in (1, 2):

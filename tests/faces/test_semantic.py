@@ -83,10 +83,11 @@ def test_a_question_that_means_the_same_is_answered_without_a_model(face: Face, 
         lambda face, llm: face.ask(llm, "How can I recover my colleague's password"),
         lambda face, llm: face.ask(llm, blocks({"type": "image_url", "image_url": {"url": DOT}})),
         lambda face, llm: face.ask(llm, blocks({"type": "mystery"})),
+        lambda face, llm: face.ask(llm, blocks({"type": "text-plain", "text": "my notes"})),
     ],
     ids=[
         "tenant", "stop", "max_tokens", "model", "tools", "format", "system", "history", "name",
-        "temperature", "temperature with the cache", "n", "off", "refresh", "role", "guard", "image", "unknown block",  # noqa: E501
+        "temperature", "temperature with the cache", "n", "off", "refresh", "role", "guard", "image", "unknown block", "document",  # noqa: E501
     ],
 )  # fmt: skip
 def test_what_is_not_the_same_is_asked(other: Any, face: Face) -> None:

@@ -42,6 +42,27 @@ def get_weather(place: str) -> str:
     return f"sunny at {place}"
 
 
+async def test_an_agents_second_run_is_answered_by_the_cache_alone() -> None:
+    def decide(messages: list[Any]) -> Any:
+        if isinstance(messages[-1], ToolMessage):
+            return f"It is {messages[-1].text}."
+        return AIMessage("", tool_calls=[{"name": "get_weather", "args": {"place": "Rome"}, "id": "1"}])
+
+    model = ScriptedModel(decide)
+    llm = ClusteredLLM([Endpoint("a", model)], cache=True)
+    agent = create_agent(llm, tools=[get_weather])
+    told = agent.invoke(ASKED)["messages"][-1].text
+    assert model.calls == 2
+    runs = [agent.invoke(ASKED), await agent.ainvoke(ASKED)]
+    chunks = [chunk for chunk, _ in agent.stream(ASKED, stream_mode="messages")]
+    assert model.calls == 2
+    for state in runs:
+        answers = [message for message in state["messages"] if isinstance(message, AIMessage)]
+        assert [answer.response_metadata["cluster"]["cache"] for answer in answers] == ["memory", "memory"]
+        assert answers[-1].text == told == "It is sunny at Rome."
+    assert "".join(chunk.text for chunk in chunks if isinstance(chunk, AIMessage)) == told
+
+
 class Report(BaseModel):
     """A weather report."""
 
