@@ -14,11 +14,8 @@ from opentelemetry import trace
 from opentelemetry.trace import INVALID_SPAN_CONTEXT, NonRecordingSpan, SpanContext
 
 
-def context_of(payload: Any) -> otel_context.Context | None:
-    """The context for the span of a call with this payload; None for whatever is current."""
-    run = getattr(payload, "run", None)
-    if run is None:
-        return None
+def context_of(run: Any) -> otel_context.Context | None:
+    """The context for the span of a call in this LangChain run; None for whatever is current."""
     above = next((found for handler in run.handlers if (found := _kept(handler, run.run_id)).is_valid), None)
     if above is None:
         return None

@@ -36,7 +36,8 @@ class AttemptSpan(OtelSpan):
         call: CallSpan,
         tracing: Tracing,
     ) -> None:
-        super().__init__(span, headers)
+        # Not by way of `super`: two of them are made in every call.
+        self.span, self.headers, self._token, self._ended = span, headers, None, False
         self._attempt, self._facts, self._context = attempt, facts, context
         self._call, self._tracing = call, tracing
         self._began = time.time_ns()
@@ -46,7 +47,7 @@ class AttemptSpan(OtelSpan):
         endpoint, call, tracing = self._attempt.endpoint, self._call, self._tracing
         call.under_way -= 1
         verdict = Verdict.ABANDONED if outcome is None else outcome.verdict
-        call.last = (endpoint.id, verdict.value)
+        call.last = (endpoint.id, verdict._value_)
         if call.traced:
             tracing.touched[endpoint.id] = call.span
         if outcome is not None and verdict is Verdict.OK and outcome.storable:
@@ -61,7 +62,7 @@ class AttemptSpan(OtelSpan):
             super()._tell(ended)
             return
         attributes = answered(ended.value)
-        attributes[names.VERDICT] = ended.verdict.value
+        attributes[names.VERDICT] = ended.verdict._value_
         if ended.usage is not None:
             attributes[names.INPUT_TOKENS] = ended.usage.input_tokens
             attributes[names.OUTPUT_TOKENS] = ended.usage.output_tokens

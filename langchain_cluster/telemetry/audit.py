@@ -11,6 +11,7 @@ from __future__ import annotations
 import atexit
 import logging
 import os
+import time
 from collections import deque
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -70,7 +71,7 @@ class AuditLog:
             raise ConfigError(f"keep {keep} is less than 1", key="audit.keep")
         self.path = Path(os.fspath(path).replace("{pid}", str(os.getpid())))
         self.max_bytes, self.keep, self.chain = max_bytes, keep, chain
-        self._user, self._clock = user, clock or (lambda: datetime.now(UTC).timestamp())
+        self._user, self._clock = user, clock or time.time
         self._waiting: deque[Any] = deque()
         self._changed = Condition()
         self._thread: Thread | None = None

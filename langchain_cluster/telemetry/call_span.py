@@ -13,7 +13,7 @@ from langchain_cluster.telemetry import names
 from langchain_cluster.telemetry.content import Content
 from langchain_cluster.telemetry.filled import Filled
 from langchain_cluster.telemetry.metrics import Metrics
-from langchain_cluster.telemetry.span import OtelSpan
+from langchain_cluster.telemetry.span import NO_HEADERS, OtelSpan
 
 
 class Tracing(Protocol):
@@ -22,12 +22,10 @@ class Tracing(Protocol):
     content: Content | None
     filled: Filled
     touched: dict[str, Span]
+    calls: dict[int, CallSpan]
 
     def now(self) -> float:
         """Seconds on any clock."""
-
-    def forget(self, call: CallSpan) -> None:
-        """A call is over."""
 
 
 class CallSpan(OtelSpan):
@@ -57,7 +55,8 @@ class CallSpan(OtelSpan):
     )
 
     def __init__(self, span: Span, request: Request, tracing: Tracing, metrics: Metrics | None) -> None:
-        super().__init__(span)
+        # Not by way of `super`: one of them is made in every call.
+        self.span, self.headers, self._token, self._ended = span, NO_HEADERS, None, False
         self.request, self._tracing, self.metrics = request, tracing, metrics
         self.context, self.traced = span.get_span_context(), span is not INVALID_SPAN
         self._began = time.perf_counter()
@@ -72,7 +71,8 @@ class CallSpan(OtelSpan):
 
     def _measure(self, ended: Any) -> None:
         tracing = self._tracing
-        tracing.forget(self)
+        if self.traced:
+            tracing.calls.pop(id(self.request), None)
         if self.queue is not None:
             self.queue.end(ended if isinstance(ended, Exception) else None)
         filled = None

@@ -35,13 +35,12 @@ class Carried:
 
     def headers(self, context: SpanContext) -> dict[str, str]:
         """As the W3C's propagators write them; the library's own cost five times as much."""
-        if not context.is_valid:
+        trace_id, span_id, _, flags, state, valid = context
+        if not valid:
             return {}
-        made = {
-            "traceparent": f"00-{context.trace_id:032x}-{context.span_id:016x}-{int(context.trace_flags):02x}"
-        }
-        if context.trace_state:
-            made["tracestate"] = context.trace_state.to_header()
+        made = {"traceparent": f"00-{trace_id.to_bytes(16).hex()}-{span_id.to_bytes(8).hex()}-{flags:02x}"}
+        if state:
+            made["tracestate"] = state.to_header()
         if self.baggage:
             said = [(key, get_baggage(key)) for key in self.baggage]
             entries = [f"{key}={quote(str(value))}" for key, value in said if value is not None]

@@ -10,7 +10,7 @@ from threading import Lock, RLock
 from typing import Any, cast
 
 from langchain_cluster.errors import ConfigError
-from langchain_cluster.model.events import Event, ListenerFailed
+from langchain_cluster.model.events import CallEnded, Event, ListenerFailed
 from langchain_cluster.ports import AsyncEventListener, EventListener
 from langchain_cluster.telemetry.mailbox import EventStream, Mailbox, read_aloud
 
@@ -23,6 +23,7 @@ class EventFanout:
 
     def __init__(self) -> None:
         self._listeners: tuple[EventListener, ...] = ()
+        self._of_calls: tuple[EventListener, ...] = ()  # those of them that want each call's end as well
         self._mailboxes: dict[
             Mailbox, asyncio.Task[None] | None
         ] = {}  # tasks are held: loops hold them weakly
@@ -30,11 +31,17 @@ class EventFanout:
         self._telling = Lock()
         self._queue: deque[Event] = deque()
 
-    def subscribe(self, listener: EventListener | AsyncEventListener) -> Callable[[], None]:
+    def subscribe(
+        self, listener: EventListener | AsyncEventListener, *, calls: bool = True
+    ) -> Callable[[], None]:
         """Call `listener` with every event from now on; the result unsubscribes it.
 
         An async listener runs in a task of the running event loop, which also reads what happens on
         other threads, one event after the other, until it is unsubscribed or the cluster closes.
+
+        Args:
+            calls: False: all but `CallEnded`, the one event of a call that goes well. While nobody wants
+                that it is not built, and such a listener costs a call nothing.
 
         Raises:
             ConfigError: it is not callable, or async and there is no running event loop.
@@ -42,20 +49,23 @@ class EventFanout:
         if not callable(listener):
             raise ConfigError(f"{listener!r} cannot be called with an event", key="events.subscribe")
         if is_async(listener):
-            return self._subscribe_async(cast(AsyncEventListener, listener))
-        return self._add(cast(EventListener, listener))
+            return self._subscribe_async(cast(AsyncEventListener, listener), calls)
+        return self._add(cast(EventListener, listener), calls)
 
-    def _add(self, listener: EventListener) -> Callable[[], None]:
+    def _add(self, listener: EventListener, calls: bool = True) -> Callable[[], None]:
         with self._lock:
             self._listeners = (*self._listeners, listener)
+            if calls:
+                self._of_calls = (*self._of_calls, listener)
 
         def unsubscribe() -> None:
             with self._lock:
                 self._listeners = tuple(other for other in self._listeners if other is not listener)
+                self._of_calls = tuple(other for other in self._of_calls if other is not listener)
 
         return unsubscribe
 
-    def _subscribe_async(self, listener: AsyncEventListener) -> Callable[[], None]:
+    def _subscribe_async(self, listener: AsyncEventListener, calls: bool) -> Callable[[], None]:
         try:
             loop = asyncio.get_running_loop()
         except RuntimeError:
@@ -63,7 +73,7 @@ class EventFanout:
                 "an async listener needs a running event loop: subscribe it from a coroutine",
                 key="events.subscribe",
             ) from None
-        mailbox, leave = self._open(loop)
+        mailbox, leave = self._open(loop, calls)
 
         def failed(event: Event, error: Exception) -> None:
             self._failed(listener, event, error)
@@ -73,9 +83,11 @@ class EventFanout:
         reading.add_done_callback(lambda task: leave())
         return leave
 
-    def _open(self, loop: asyncio.AbstractEventLoop) -> tuple[Mailbox, Callable[[], None]]:
+    def _open(
+        self, loop: asyncio.AbstractEventLoop, calls: bool = True
+    ) -> tuple[Mailbox, Callable[[], None]]:
         mailbox = Mailbox(loop)
-        unsubscribe = self._add(mailbox.put)
+        unsubscribe = self._add(mailbox.put, calls)
         self._mailboxes[mailbox] = None
 
         def leave() -> None:
@@ -95,8 +107,8 @@ class EventFanout:
 
     @property
     def heard(self) -> bool:
-        """Whether anybody listens."""
-        return bool(self._listeners)
+        """Whether anybody wants the end of every call."""
+        return bool(self._of_calls)
 
     def emit(self, event: Event) -> None:
         """Tell everybody; returns at once when nobody listens."""
@@ -113,7 +125,7 @@ class EventFanout:
                 self._telling.release()
 
     def _tell(self, event: Event) -> None:
-        for listener in self._listeners:
+        for listener in self._of_calls if type(event) is CallEnded else self._listeners:
             try:
                 listener(event)
             except Exception as error:

@@ -7,17 +7,16 @@ attributes. Whoever adds a processor, samples or cuts has the SDK's spans from t
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
+from opentelemetry import context as otel_context
 from opentelemetry import trace
-from opentelemetry.trace import NonRecordingSpan, Span, SpanContext, SpanKind, TraceFlags
-
-from langchain_cluster.telemetry.plain_span import PlainSpan
+from opentelemetry.trace import NonRecordingSpan, Span, SpanContext, SpanKind, TraceFlags, TraceState
 
 _RANDOM = int(getattr(TraceFlags, "RANDOM_TRACE_ID", 0))  # newer ones say how the id was made
 _SAMPLED = int(TraceFlags.SAMPLED)
 _FLAGS = {flags: TraceFlags(flags) for flags in (_SAMPLED, _SAMPLED | _RANDOM)}
+_NO_STATE = TraceState.get_default()
 
 
 class Opening:
@@ -27,85 +26,102 @@ class Opening:
         tracer: one of the API's; it may be one that finds its provider later.
     """
 
-    __slots__ = ("_end", "_event", "_known", "_made", "_quick", "_root", "_scope", "_tracer")
+    __slots__ = ("_end", "_ids", "_known", "_place", "_plain", "_resource", "_root", "_scope", "_tracer")
 
     def __init__(self, tracer: trace.Tracer) -> None:
         self._tracer: Any = tracer
-        self._known: Any = self  # nothing yet
-        self._quick: Any = None
+        self._known: Any = None  # the processors that were there when it was looked
+        self._place: Any = None  # where processors are, while spans may be plain
+
+    @property
+    def plain(self) -> bool:
+        """Whether spans may be plain: if so there is somebody who takes them."""
+        # A look at every span, so it is short while nothing has changed.
+        place = self._place
+        return (place is not None and place._span_processors is self._known) or self._look()
 
     def span(
         self,
         name: str,
         context: Any = None,
         kind: SpanKind = SpanKind.INTERNAL,
-        attributes: Mapping[str, Any] | None = None,
+        attributes: dict[str, Any] | None = None,
     ) -> Span:
-        """A span that has begun, under the current one or that of `context`."""
-        tracer = self._tracer
-        if type(tracer) is trace.ProxyTracer:
-            tracer = tracer._tracer
-        processors = getattr(getattr(tracer, "span_processor", None), "_span_processors", None)
-        if processors is not self._known:
-            self._quick = _quick(tracer, processors)
-            self._known = processors
-            if self._quick is not None:
-                self._learn(self._quick)
-        quick = self._quick
-        if quick is None:
-            opened: Span = tracer.start_span(name, context=context, kind=kind, attributes=attributes)
+        """A span that has begun, under the current one or that of `context`; `attributes` become its own."""
+        if not self.plain:
+            opened: Span = self._found().start_span(name, context=context, kind=kind, attributes=attributes)
             return opened
-        parent: SpanContext | None = trace.get_current_span(context).get_span_context()
-        ids = quick.id_generator
-        if parent is None or not parent.is_valid:
-            made = SpanContext(ids.generate_trace_id(), ids.generate_span_id(), False, self._root)
-            return PlainSpan(name, made, None, kind, attributes, self._finish)
-        flags = parent.trace_flags
-        if not flags & _SAMPLED:
-            left = SpanContext(parent.trace_id, ids.generate_span_id(), False, flags, parent.trace_state)
-            return NonRecordingSpan(left)
-        made = SpanContext(
-            parent.trace_id,
-            ids.generate_span_id(),
-            False,
-            _FLAGS[_SAMPLED | (flags & _RANDOM)],
-            parent.trace_state,
-        )
-        return PlainSpan(name, made, parent, kind, attributes, self._finish)
+        if context is None:
+            context = otel_context.get_current()
+        above = trace.get_current_span(context).get_span_context() if context else None
+        return self._under(above, name, kind, attributes)
+
+    def child(
+        self,
+        parent: Span,
+        name: str,
+        kind: SpanKind = SpanKind.INTERNAL,
+        attributes: dict[str, Any] | None = None,
+    ) -> Span:
+        """A span that has begun under this one; `attributes` become its own."""
+        if not self.plain:
+            context = trace.set_span_in_context(parent)
+            opened: Span = self._found().start_span(name, context=context, kind=kind, attributes=attributes)
+            return opened
+        return self._under(parent.get_span_context(), name, kind, attributes)
+
+    def _under(
+        self, above: SpanContext | None, name: str, kind: SpanKind, attributes: dict[str, Any] | None
+    ) -> Span:
+        ids = self._ids
+        parent = None
+        trace_id, flags, state = 0, self._root, _NO_STATE
+        if above is not None:
+            trace_id, _, _, sampled, state, valid = above
+            if valid:
+                parent = above
+                if not sampled & _SAMPLED:
+                    left = SpanContext(trace_id, ids.generate_span_id(), False, sampled, state)
+                    return NonRecordingSpan(left)
+                flags = _FLAGS[_SAMPLED | (sampled & _RANDOM)]
+        if parent is None:
+            trace_id = ids.generate_trace_id()
+        made = SpanContext(trace_id, ids.generate_span_id(), False, flags, state)
+        told = {} if attributes is None else attributes
+        span: Span = self._plain(name, made, parent, kind, told, self._end, self._resource, self._scope)
+        return span
+
+    def _found(self) -> Any:
+        """The tracer: what stands for one knows it when a provider is set."""
+        tracer = self._tracer
+        return tracer._tracer if type(tracer) is trace.ProxyTracer else tracer
+
+    def _look(self) -> bool:
+        """Whether spans may be plain now: there are other processors than before, or it is the first time."""
+        tracer = self._found()
+        place = getattr(tracer, "span_processor", None)
+        processors = getattr(place, "_span_processors", None)
+        if processors is None or (self._place is None and processors is self._known):
+            return False
+        quick = _quick(tracer, processors)
+        if quick:
+            self._learn(tracer)
+        self._place, self._known = place if quick else None, processors
+        return quick
 
     def _learn(self, tracer: Any) -> None:
-        from opentelemetry.sdk.trace import Event, ReadableSpan
+        from langchain_cluster.telemetry.plain_span import PlainSpan
 
-        self._event, self._made = Event, ReadableSpan
+        self._plain, self._ids, self._resource = PlainSpan, tracer.id_generator, tracer.resource
         self._scope, self._end = tracer._instrumentation_scope, tracer.span_processor.on_end
         random = getattr(tracer.id_generator, "is_trace_id_random", lambda: False)()
         self._root = _FLAGS[_SAMPLED | (_RANDOM if random else 0)]
 
-    def _finish(self, span: PlainSpan) -> None:
-        """Hand a span that has ended to the processors, in the form they know."""
-        events = [self._event(name, told, at) for name, told, at in span.events] if span.events else ()
-        self._end(
-            self._made(
-                name=span.name,
-                context=span.context,
-                parent=span.parent,
-                resource=self._quick.resource,
-                attributes=span.attributes,
-                events=events,
-                links=span.links,
-                kind=span.kind,
-                status=span.status,
-                start_time=span.start_time,
-                end_time=span.end_time,
-                instrumentation_scope=self._scope,
-            )
-        )
 
-
-def _quick(tracer: Any, processors: Any) -> Any:
-    """The tracer, if its spans may be plain ones; None if not, or if that cannot be told."""
+def _quick(tracer: Any, processors: Any) -> bool:
+    """Whether spans may be plain ones; not if that cannot be told."""
     if not processors or not type(tracer).__module__.startswith("opentelemetry.sdk."):
-        return None
+        return False
     try:
         from opentelemetry.sdk.trace import sampling
         from opentelemetry.sdk.trace.export import BatchSpanProcessor, SimpleSpanProcessor
@@ -116,11 +132,13 @@ def _quick(tracer: Any, processors: Any) -> Any:
         few = min(value for value in limits.values() if value is not None) < _ENOUGH
         enabled = getattr(tracer, "_is_enabled", lambda: True)()
         if known and not cut and not few and enabled and tracer.sampler is sampling.DEFAULT_ON:
+            from langchain_cluster.telemetry.plain_span import fits
+
             needed = tracer.id_generator.generate_span_id, tracer._instrumentation_scope, tracer.resource
-            return None if None in needed else tracer
+            return None not in needed and fits()
     except Exception:
         pass  # another release of the SDK, with other insides
-    return None
+    return False
 
 
 _ENOUGH = 64  # attributes, events or links of one span: more than ours ever have

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from opentelemetry import context as otel_context
-from opentelemetry import trace
-from opentelemetry.trace import INVALID_SPAN, Span, Status, StatusCode
+from opentelemetry.context import Context, attach, detach, get_current
+from opentelemetry.trace import INVALID_SPAN, Span, Status, StatusCode, set_span_in_context
 
 from langchain_cluster.model.call import Answer, Outcome, Verdict
 from langchain_cluster.telemetry import names
 
 NO_HEADERS: Mapping[str, str] = {}
+[_CURRENT] = set_span_in_context(INVALID_SPAN, Context())  # under which key a context holds its span
 
 
 class OtelSpan:
@@ -27,12 +27,13 @@ class OtelSpan:
 
     def __enter__(self) -> OtelSpan:
         if self.span is not INVALID_SPAN:  # only metrics are wanted: what is current stays so
-            self._token = otel_context.attach(trace.set_span_in_context(self.span))
+            # As `set_span_in_context` does it, in one step.
+            self._token = attach(Context({**get_current(), _CURRENT: self.span}))
         return self
 
     def __exit__(self, *details: Any) -> None:
         if self._token is not None:
-            otel_context.detach(self._token)
+            detach(self._token)
             self._token = None
 
     @property
@@ -45,13 +46,14 @@ class OtelSpan:
         if self._ended:
             return
         self._ended = True
+        span = self.span
         try:
             self._measure(ended)
-            if self.span.is_recording():
+            if span is not INVALID_SPAN and span.is_recording():
                 self._tell(ended)
         except Exception:
             pass  # whatever telemetry stumbles over, the call goes on, and its span is ended
-        self.span.end()
+        span.end()
 
     def over(self) -> None:
         """It is over, and all is said."""
@@ -75,8 +77,3 @@ class OtelSpan:
         # The error's text may quote the prompt: its kind is enough here.
         self.span.set_attribute(names.ERROR_TYPE, kind)
         self.span.set_status(Status(StatusCode.ERROR, kind))
-
-
-def under(parent: OtelSpan) -> Any:
-    """The context in which a span is a child of this one."""
-    return trace.set_span_in_context(parent.span)

@@ -23,7 +23,6 @@ from langchain_cluster.model.events import (
     AttemptEnded,
     BreakerChanged,
     CallDequeued,
-    CallEnded,
     CallQueued,
     CallShed,
     EndpointLeft,
@@ -40,14 +39,13 @@ from langchain_cluster.telemetry.filled import Filled
 from langchain_cluster.telemetry.metrics import Metrics
 from langchain_cluster.telemetry.opening import Opening
 from langchain_cluster.telemetry.scrub import hashed
-from langchain_cluster.telemetry.span import NO_HEADERS, OtelSpan, under
+from langchain_cluster.telemetry.span import NO_HEADERS, OtelSpan
 
 _CALLS = {
     Role.LLM: names.CALL,
     Role.EMBEDDING: names.CALL_EMBEDDINGS,
     Role.RETRIEVAL: names.CALL_RETRIEVAL,
 }
-_IN_EVERY_CALL = frozenset({AttemptEnded, CallEnded})  # spans have told of them
 
 
 class OtelTracing:
@@ -86,7 +84,7 @@ class OtelTracing:
         self.content = Content.from_environment() if content is None else _content(content)
         self.filled = Filled()
         self.touched: dict[str, Span] = {}  # of the call whose attempt ended last on an endpoint
-        self._calls: dict[int, CallSpan] = {}  # by the identity of their requests
+        self.calls: dict[int, CallSpan] = {}  # by the identity of their requests
         self._waiting: list[ref[Any]] = []  # clusters, until somebody listens
 
     def watch(self, cluster: Any) -> None:
@@ -120,10 +118,10 @@ class OtelTracing:
                 continue
 
             def heard(event: Event, known: ref[Any] = known) -> None:
-                if type(event) not in _IN_EVERY_CALL:
+                if type(event) is not AttemptEnded:  # its span has told of it
                     self._heard(known(), event)
 
-            cluster.events.subscribe(heard)
+            cluster.events.subscribe(heard, calls=False)
 
     def _heard(self, cluster: Any, event: Event) -> None:
         if self.metrics is not None and self.metrics.listening:
@@ -140,11 +138,11 @@ class OtelTracing:
                     }
                     span.add_event(names.EVENT_BREAKER, told)
             case CallQueued(request=request):
-                call = self._calls.get(id(request))
+                call = self.calls.get(id(request))
                 if call is not None and not call.ended:
-                    call.queue = OtelSpan(self._opening.span(names.QUEUE, context=under(call)))
+                    call.queue = OtelSpan(self._opening.child(call.span, names.QUEUE))
             case CallDequeued(request=request) | CallShed(request=request):
-                call = self._calls.get(id(request))
+                call = self.calls.get(id(request))
                 if call is not None and call.queue is not None:
                     if isinstance(event, CallDequeued):
                         call.queue.span.set_attribute(names.QUEUE_SECONDS, event.seconds)
@@ -156,18 +154,15 @@ class OtelTracing:
                 self.touched.pop(left.id, None)
                 self._described.forget(left.id)
 
-    def forget(self, call: CallSpan) -> None:
-        """A call is over."""
-        if call.traced:
-            self._calls.pop(id(call.request), None)
-
     @property
     def traced(self) -> bool:
         """Whether a span would be seen by anybody: a processor, or a trace that is under way."""
         provider = self._provider
+        if provider is None and self._nothing_configured and getattr(trace, "_TRACER_PROVIDER", self) is None:
+            return False  # what `get_tracer_provider` would find out, without its look at the environment
+        if self._opening.plain:
+            return True
         if provider is None:
-            if self._nothing_configured and getattr(trace, "_TRACER_PROVIDER", self) is None:
-                return False  # what `get_tracer_provider` would find out, without its look at the environment
             provider = trace.get_tracer_provider()
         if isinstance(provider, _SILENT):
             return False
@@ -198,9 +193,10 @@ class OtelTracing:
             attributes[names.AGENT] = request.agent
         if request.tenant is not None:
             attributes[names.TENANT] = hashed(request.tenant)
-        above = context_of(request.payload)
-        span = self._opening.span(_CALLS[request.role], context=above, attributes=attributes)
-        call = self._calls[id(request)] = CallSpan(span, request, self, metrics)
+        run = getattr(request.payload, "run", None)
+        above = None if run is None else context_of(run)
+        span = self._opening.span(_CALLS[request.role], above, attributes=attributes)
+        call = self.calls[id(request)] = CallSpan(span, request, self, metrics)
         return call
 
     def attempt(self, attempt: Attempt, parent: Any) -> OtelSpan:
@@ -217,7 +213,7 @@ class OtelTracing:
             messages = self.content.asked(payload)
             if messages is not None:
                 attributes[names.INPUT_MESSAGES] = messages
-        span = self._opening.span(name, context=under(parent), kind=SpanKind.CLIENT, attributes=attributes)
+        span = self._opening.child(parent.span, name, SpanKind.CLIENT, attributes)
         context = span.get_span_context()
         return AttemptSpan(span, self._carried.headers(context), attempt, facts, context, parent, self)
 
@@ -238,7 +234,7 @@ class OtelTracing:
         """A call's look into the cache; None where only metrics are wanted."""
         if not parent.traced:
             return None
-        return OtelSpan(self._opening.span(names.LOOKUP, context=under(parent)))
+        return OtelSpan(self._opening.child(parent.span, names.LOOKUP))
 
 
 _SILENT = (trace.ProxyTracerProvider, trace.NoOpTracerProvider)

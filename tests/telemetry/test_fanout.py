@@ -6,7 +6,8 @@ from threading import Barrier, Thread
 
 import pytest
 
-from langchain_cluster.model.events import EndpointCooling, Event, ListenerFailed
+from langchain_cluster.model.call import Request
+from langchain_cluster.model.events import CallEnded, EndpointCooling, Event, ListenerFailed
 from langchain_cluster.telemetry.fanout import EventFanout
 
 
@@ -31,6 +32,21 @@ def test_nobody_listening_keeps_nothing() -> None:
     assert fanout.heard
     fanout.emit(event(2))
     assert heard == [event(2)]
+
+
+def test_who_does_not_want_the_ends_of_calls_hears_all_else() -> None:
+    fanout, all_but, everything = EventFanout(), [], []
+    leave = fanout.subscribe(all_but.append, calls=False)
+    assert not fanout.heard, "so no call builds the event of its end"
+    fanout.emit(event(1))
+    fanout.subscribe(everything.append)
+    assert fanout.heard
+    fanout.emit(ended := CallEnded(2.0, Request(), None, "abandoned"))
+    fanout.emit(event(3))
+    leave()
+    fanout.emit(event(4))
+    assert all_but == [event(1), event(3)]
+    assert everything == [ended, event(3), event(4)]
 
 
 def test_whoever_unsubscribes_hears_no_more() -> None:

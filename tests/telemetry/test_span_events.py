@@ -129,7 +129,7 @@ def test_nothing_grows_with_calls(seen: Seen, monkeypatch: pytest.MonkeyPatch) -
             next(iter(llm.stream(f"left {n}")))
     gc.collect()
     tracing = seen.tracing
-    assert len(tracing._calls) == 0
+    assert len(tracing.calls) == 0
     assert len(tracing.filled._spans) == 50
     assert len(tracing.touched) <= 2
     assert len(tracing._described) == 2
