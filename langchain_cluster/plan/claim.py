@@ -52,7 +52,9 @@ def claiming(ask: Ask, keys: tuple[str, ...], *, streaming: bool) -> Ask:
 
 
 def claim(keys: tuple[str, ...], cx: Context, started: float, *, streaming: bool) -> Plan[Claimed | None]:
-    """Claim a question; None when that cannot be done."""
+    """Claim a question; None when that cannot be done, or the call's time for its cache is over."""
+    if cx.waited:
+        return None
     try:
         return (yield from ClaimQuestion(keys, streaming, look_until(cx, started, LONGEST_FOR_ALL)))
     except Exception as error:

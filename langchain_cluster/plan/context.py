@@ -99,6 +99,7 @@ class Context:
         gave_up: written by the plan: the error of a call whose every attempt failed.
         claim: written by the plan: the right to ask for all processes, while it is ours.
         kept: written by the plan: the answer lies in the cache.
+        waited: written by the plan: the cache has had its part of a short time, in vain.
         begun: written by the plan: something of an answer was handed out.
         lately: how long answers took; None when nobody goes by it.
         began: when the work began that this call is a part of, and whose time it shares; None: now.
@@ -132,6 +133,7 @@ class Context:
     begun: bool = False
     claim: Claim | None = None
     kept: bool = False
+    waited: bool = False
 
     def cache_failed(self, operation: str, error: str) -> None:
         """The cache could not do that; the call goes on without it."""

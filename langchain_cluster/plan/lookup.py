@@ -11,7 +11,15 @@ from langchain_cluster.plan.claim import claimed_by, claiming
 from langchain_cluster.plan.context import Context
 from langchain_cluster.plan.effects import Lookup, Plan, Store, Wait
 from langchain_cluster.plan.fresh import served
-from langchain_cluster.plan.times import LONGEST_FOR_ALL, LONGEST_LOOK, Ask, Keep, look_until, patience
+from langchain_cluster.plan.times import (
+    LONGEST_FOR_ALL,
+    LONGEST_LOOK,
+    Ask,
+    Keep,
+    look_until,
+    patience,
+    short_of_time,
+)
 
 
 def with_cache(request: Request, cx: Context, started: float, ask: Ask, *, streaming: bool) -> Plan[Answer]:
@@ -125,6 +133,7 @@ def look_up(
         value = cx.codec.decode(found.raw)  # type: ignore[union-attr]
     except Exception as error:
         cx.cache_failed("lookup", type(error).__name__)
+        cx.waited = isinstance(error, TimeoutError) and short_of_time(cx, started)
         return None
     return Answer(value, found.layer, seconds=cx.now() - started, cost=0.0)
 
@@ -163,7 +172,8 @@ def share(flight: Flight, cx: Context, started: float) -> Answer | None:
 def store(request: Request, answer: Answer, cx: Context, started: float) -> Plan[bytes | None]:
     """Cache a whole answer; its bytes, or None when it is not one. A failed store is an event.
 
-    What cannot be kept can still be shared with whoever waits for it now.
+    What cannot be kept can still be shared with whoever waits for it now. A call of little time that has
+    waited for the cache in vain does not wait for it again.
     """
     endpoint = cx.pool.get(answer.endpoint or "")
     if not answer.storable or cx.keys is None or cx.codec is None:
@@ -176,22 +186,25 @@ def store(request: Request, answer: Answer, cx: Context, started: float) -> Plan
     try:
         raw = cx.codec.encode(answer.value)
         kept = labelled(raw, cx.wall(), cx.policy.cache_tags)
-        longest = LONGEST_LOOK if cx.claim is None else LONGEST_FOR_ALL
-        until = look_until(cx, started, longest)
-        failed = yield from Store(cx.keys.of(request, endpoint.endpoint), kept, until)
-        cx.kept = not failed
-        if not failed:
-            cx.cache_worked("store")
-        for name in failed or ():
-            cx.cache_failed("store", name)
-        if "stale_cache" in cx.policy.degrade:
-            spare = stale_key(cx.keys.of(request, endpoint.endpoint))
-            yield from Store(spare, kept, look_until(cx, started), cx.policy.stale_for)
+        if not cx.waited:
+            yield from _write(cx.keys.of(request, endpoint.endpoint), kept, cx, started)
     except Exception as error:
         cx.cache_failed("store", type(error).__name__)
     if raw is not None:
         yield from store_alike(request, answer, kept, endpoint.endpoint, cx, started)
     return raw
+
+
+def _write(key: str, kept: bytes, cx: Context, started: float) -> Plan[None]:
+    longest = LONGEST_LOOK if cx.claim is None else LONGEST_FOR_ALL
+    failed = yield from Store(key, kept, look_until(cx, started, longest))
+    cx.kept = not failed
+    if not failed:
+        cx.cache_worked("store")
+    for name in failed or ():
+        cx.cache_failed("store", name)
+    if "stale_cache" in cx.policy.degrade:
+        yield from Store(stale_key(key), kept, look_until(cx, started), cx.policy.stale_for)
 
 
 def stale_key(key: str) -> str:

@@ -36,3 +36,8 @@ def look_until(cx: Context, started: float, longest: float = LONGEST_LOOK) -> fl
     now = cx.now()
     timeout = cx.policy.timeout
     return now + (longest if timeout is None else min(longest, (started + timeout - now) * LOOK))
+
+
+def short_of_time(cx: Context, started: float) -> bool:
+    """Whether a cache may keep this call waiting only for a part of the time it has left."""
+    return cx.policy.timeout is not None and look_until(cx, started) < cx.now() + LONGEST_LOOK

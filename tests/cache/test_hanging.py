@@ -95,6 +95,19 @@ def test_it_is_asked_once_in_a_breakers_period(silent: Silent, face: str, held_u
     asyncio.run(ask_on())
 
 
+@pytest.mark.parametrize("face", FACES)
+def test_who_has_less_time_than_the_cache_takes_asks_once_too(silent: Silent, face: str) -> None:
+    store = RedisCache.from_url(silent.url, connect_timeout=0.3, timeout=0.3, breaker=ONCE)
+    llm = ClusteredLLM([Endpoint("e", ScriptedModel("hi"))], cache=store, timeout=0.8)
+
+    async def ask() -> None:
+        assert (await asked(llm, face, "?")).text == "hi"
+        assert silent.count() == 1
+        await llm.cluster.aclose()
+
+    asyncio.run(ask())
+
+
 @pytest.mark.parametrize("face", ["ainvoke", "astream"])
 def test_calls_that_ask_together_wait_together(silent: Silent, face: str) -> None:
     """Each that had begun before the first one's time was over has asked, and none of them asks again."""

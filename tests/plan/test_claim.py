@@ -166,6 +166,15 @@ def test_nobody_waits_long_for_a_stream_that_goes_at_its_readers_pace() -> None:
     assert world.clock.now() - 1000.0 == pytest.approx(LONGEST_PATIENCE, abs=LONGEST)
 
 
+@pytest.mark.parametrize(("timeout", "claims"), [(1.0, False), (60.0, True)])
+def test_who_has_little_time_and_has_waited_in_vain_does_not_claim(timeout: float, claims: bool) -> None:
+    call = fleet(timeout=timeout).ask()
+    call.send(None)
+    assert call.now == FAR
+    call.throw(TimeoutError())
+    assert (call.now == CLAIM) is claims
+
+
 def test_a_store_that_is_away_keeps_nobody_from_asking() -> None:
     world = fleet()
     call = claiming(world)

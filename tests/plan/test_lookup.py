@@ -138,6 +138,24 @@ def test_a_broken_cache_is_a_miss_and_an_event() -> None:
     assert world.ended.error is None
 
 
+def test_who_has_little_time_waits_once_for_a_cache_that_hangs() -> None:
+    world = World("a", cache=True, timeout=1.0)
+    call = world.ask()
+    call.throw(TimeoutError())
+    assert isinstance(call.now, Call)
+    call.send(HI)
+    assert call.answer is not None
+    assert world.cache_failures == [("lookup", "TimeoutError")]
+
+
+@pytest.mark.parametrize("timeout", [60.0, None])
+def test_who_has_time_tries_to_store_what_it_could_not_look_up(timeout: float | None) -> None:
+    call = World("a", cache=True, timeout=timeout).ask()
+    call.throw(TimeoutError())
+    call.send(HI)
+    assert isinstance(call.now, Store)
+
+
 def test_bytes_that_nobody_can_read_are_a_miss_and_an_event() -> None:
     world = World("a", cache=True)
     call = world.ask()
