@@ -33,7 +33,7 @@ async def test_a_thousand_tasks_wait_without_a_thread_each() -> None:
     waiting = [asyncio.create_task(gate.await_(SystemClock(), None)) for _ in range(1000)]
     await asyncio.sleep(0)
     assert repr(gate) == "<Gate closed, 1000 wait>"
-    assert threading.active_count() == threads
+    assert threading.active_count() <= threads, "others may have ended meanwhile"
     gate.open()
     assert all(await asyncio.gather(*waiting))
 
