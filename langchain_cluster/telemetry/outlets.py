@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ from opentelemetry import trace
 from langchain_cluster.errors import ConfigError
 from langchain_cluster.extras import need
 
+_LOG = logging.getLogger("langchain_cluster.telemetry")
 _ENDPOINTS = tuple(f"OTEL_EXPORTER_OTLP_{of}ENDPOINT" for of in ("", "TRACES_", "METRICS_"))
 _SDK, _HTTP, _GRPC = "opentelemetry.sdk", "opentelemetry.exporter.otlp.proto.http", (
     "opentelemetry.exporter.otlp.proto.grpc"
@@ -56,12 +58,14 @@ class Outlets:
         variables = os.environ
         if variables.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
             return cls(service_name)
-        traces = variables.get("OTEL_TRACES_EXPORTER", "otlp").split(",")
-        metrics = variables.get("OTEL_METRICS_EXPORTER", "otlp").split(",")
+        traces = _named("OTEL_TRACES_EXPORTER", {"otlp", "none"})
+        metrics = _named("OTEL_METRICS_EXPORTER", {"otlp", "prometheus", "none"})
         if otlp is None:
             otlp = any(variables.get(name) for name in _ENDPOINTS)
         if prometheus is None:
             prometheus = "prometheus" in metrics
+        if not isinstance(otlp, str | bool):
+            raise ConfigError(f"{otlp!r} is no collector", key="telemetry.otlp", valid=["True", *_COLLECTORS])
         where = _collector(otlp) if isinstance(otlp, str) else ("" if otlp else None)
         asked = isinstance(otlp, str)
         return cls(
@@ -119,6 +123,7 @@ class Outlets:
     def _exporter(self, signal: str, name: str) -> Any:
         where = self.otlp or ""
         protocol = os.environ.get("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf")
+        protocol = os.environ.get(f"OTEL_EXPORTER_OTLP_{signal.upper()}S_PROTOCOL", protocol)
         if where.startswith("grpc") or (not where and protocol == "grpc"):
             module = need(f"{_GRPC}.{signal}_exporter", extra="otel-grpc", for_="OTLP over gRPC")
             if not where:
@@ -177,12 +182,31 @@ class Outlets:
         return close
 
 
+def _named(variable: str, known: set[str]) -> set[str]:
+    """The exporters a variable names. What is not known here is said and left out."""
+    named = {name.strip() for name in (os.environ.get(variable) or "otlp").split(",")}
+    if unknown := sorted(named - known):
+        _LOG.warning("%s: %s is not known here, only %s", variable, ", ".join(unknown), sorted(known))
+    return named & known
+
+
+_COLLECTORS = ["http://host:4318", "https://host:4318", "grpc://host:4317", "grpcs://host:4317"]
+
+
 def _collector(given: str) -> str:
-    parts = urlsplit(given)
-    if parts.scheme not in ("http", "https", "grpc", "grpcs") or not parts.hostname:
+    try:
+        parts = urlsplit(given)
+        known = parts.scheme in ("http", "https", "grpc", "grpcs") and parts.hostname and parts.port != 0
+    except ValueError:  # a port that is none
+        known = False
+    if not known:
         raise ConfigError(
-            f"{given.rpartition('@')[2]!r} is no collector", key="telemetry.otlp",
-            valid=["http://host:4318", "https://host:4318", "grpc://host:4317", "grpcs://host:4317"],
+            f"{given.rpartition('@')[2]!r} is no collector", key="telemetry.otlp", valid=_COLLECTORS
+        )
+    if parts.path.rstrip("/").endswith(("/v1/traces", "/v1/metrics")):
+        raise ConfigError(
+            "the path of one signal does not belong here: both are sent", key="telemetry.otlp",
+            valid=_COLLECTORS,
         )  # fmt: skip
     if parts.password is not None or parts.username is not None:
         raise ConfigError(
@@ -198,6 +222,7 @@ def _place(given: bool | int | str) -> tuple[str, int]:
         port = os.environ.get("OTEL_EXPORTER_PROMETHEUS_PORT", PROMETHEUS[1])
     elif isinstance(given, str) and ":" in given:
         host, _, port = given.rpartition(":")
+        host = host.strip("[]")
     try:
         number = int(port)
     except ValueError:

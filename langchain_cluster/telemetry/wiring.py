@@ -16,6 +16,7 @@ from typing import Any, cast
 from opentelemetry import metrics as otel_metrics
 from opentelemetry import trace
 
+from langchain_cluster.errors import ConfigError
 from langchain_cluster.telemetry.audit import AuditLog
 from langchain_cluster.telemetry.content import Content
 from langchain_cluster.telemetry.metrics import AGENTS, Metrics
@@ -174,10 +175,15 @@ def setup(
         default: clusters that are made from now on without a `telemetry` use this.
 
     Raises:
-        ConfigError: an address or a key of baggage is none, a port is taken, the trail cannot be written.
+        ConfigError: an address, number or key of baggage is none, a port is taken, or the trail cannot be
+            written.
         ImportError: the extra `otel` is not installed.
     """
     global _current
+    if isinstance(agents, str):
+        agents = (agents,)
+    elif isinstance(agents, int) and agents < 0:
+        raise ConfigError(f"{agents} is less than 0", key="telemetry.agents")
     outlets = Outlets.of(service_name=service_name, otlp=otlp, prometheus=prometheus, set_global=set_global)
     # Until they are opened nobody listens.
     tracer = cast(trace.TracerProvider, trace.NoOpTracerProvider())

@@ -300,6 +300,48 @@ def test_the_variables_say_where(monkeypatch: pytest.MonkeyPatch) -> None:
         assert received.metric_names
 
 
+def test_signals_may_have_protocols_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("grpc")
+    with receiver.http() as web, receiver.grpc() as wire:
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "grpc")
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", wire.url.replace("grpc://", "http://"))
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", f"{web.url}/v1/metrics")
+        with setup(default=False) as telemetry:
+            ClusteredLLM([Endpoint("e", ScriptedModel())], telemetry=telemetry).invoke("hello")
+        assert len(wire.spans) == 2
+        assert (web.traces, bool(web.metric_names)) == ([], True)
+
+
+def test_an_exporter_that_is_not_known_is_said(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("OTEL_TRACES_EXPORTER", "zipkin, otlp")
+    telemetry = setup(otlp=True, default=False, start=False)
+    assert telemetry.outlets is not None
+    assert telemetry.outlets.traces
+    assert "zipkin is not known here" in caplog.text
+
+
+def test_prometheus_is_served_over_ipv6_too() -> None:
+    pytest.importorskip("prometheus_client")
+    if not socket.has_ipv6:
+        pytest.skip("no IPv6 here")
+    try:
+        with socket.socket(socket.AF_INET6) as probe:
+            probe.bind(("::1", 0))
+    except OSError:
+        pytest.skip("no IPv6 here")
+    with setup(prometheus="[::1]:0", default=False) as telemetry:
+        assert telemetry.outlets is not None
+        assert telemetry.outlets.port
+
+
+def test_one_agent_may_be_named_alone() -> None:
+    told = setup(agents="planner", default=False)
+    assert told.metrics is not None
+    assert [told.metrics._agent(name) for name in ("planner", "p")] == ["planner", "other"]
+
+
 def test_it_may_be_started_again() -> None:
     with receiver.http() as received:
         telemetry = setup(otlp=received.url, start=False, default=False)
@@ -335,10 +377,19 @@ def test_a_port_that_is_taken_is_told() -> None:
 
 @pytest.mark.parametrize(
     "options",
-    [{"otlp": "localhost:4318"}, {"otlp": "ftp://x"}, {"prometheus": "x"}, {"prometheus": 70_000}],
+    [
+        {"otlp": "localhost:4318"},
+        {"otlp": "ftp://x"},
+        {"otlp": "http://h:99999"},
+        {"otlp": 4318},
+        {"otlp": "http://h:4318/v1/traces/"},
+        {"prometheus": "x"},
+        {"prometheus": 70_000},
+        {"agents": -1},
+    ],
 )
 def test_what_is_no_address_is_told(options: dict[str, Any]) -> None:
-    with pytest.raises(ConfigError, match=r"no collector|no place"):
+    with pytest.raises(ConfigError, match=r"no collector|no place|one signal|less than 0"):
         setup(default=False, **options)
 
 
