@@ -107,6 +107,7 @@ import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import takewhile
 from pathlib import Path
 
 import nox
@@ -285,11 +286,13 @@ def docs(session: nox.Session) -> None:
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """What the cluster costs (`-- overhead` for tests/benchmarks/overhead.py alone)."""
+    """What the cluster costs (`-- overhead` for tests/benchmarks/overhead.py alone, and then its options)."""
     install(session, "the package and what it is compared with", "-e", ".", groups=("bench",))
-    names = session.posargs or sorted(p.stem for p in Path(ROOT, "tests", "benchmarks").glob("[a-z]*.py"))
+    named = list(takewhile(lambda word: not word.startswith("-"), session.posargs))
+    options = session.posargs[len(named) :]
+    names = named or sorted(p.stem for p in Path(ROOT, "tests", "benchmarks").glob("[a-z]*.py"))
     for name in names:
-        session.run("python", str(Path("tests", "benchmarks", f"{name}.py")))
+        session.run("python", str(Path("tests", "benchmarks", f"{name}.py")), *options)
 
 
 @nox.session
