@@ -40,9 +40,23 @@ def left_out(snapshot: Snapshot, request: Request, exclude: Collection[str], now
     return {*exclude, *out} if out else exclude
 
 
-def in_zone(members: Sequence[Member], zone: str) -> Sequence[Member]:
-    """Those in the zone; all of them when none is."""
-    return tuple(m for m in members if m.endpoint.zone == zone) or members
+def zoned(
+    groups: Sequence[tuple[Member, ...]], spill: tuple[float, ...], zone: str
+) -> tuple[tuple[tuple[Member, ...], ...], tuple[float, ...]]:
+    """`groups` with those in `zone` before the rest of each, which has no share of the traffic of its own.
+
+    A zone is preferred, not demanded: where all of it are full the rest of the level is asked.
+    """
+    parts: list[tuple[Member, ...]] = []
+    ends: list[float] = []
+    for number, group in enumerate(groups):
+        inside = tuple(m for m in group if m.endpoint.zone == zone)
+        outside = tuple(m for m in group if m.endpoint.zone != zone)
+        found = [part for part in (inside, outside) if part] or [group]
+        parts += found
+        if number < len(spill):
+            ends += [spill[number]] * len(found)
+    return tuple(parts), tuple(ends)
 
 
 class Groups(Protocol):

@@ -29,7 +29,6 @@ from langchain_cluster.pool.choose import (
     full,
     groups,
     has_room,
-    in_zone,
     left_out,
     nobody,
     room,
@@ -156,7 +155,7 @@ class Pool(Operations):
         if now >= snapshot.wake or now < snapshot.since:
             snapshot = self._publish(now)
         zone = request.zone if snapshot.zoned else None
-        if zone is None or exclude:
+        if zone is None:
             view = self._view(snapshot, request, now)
         else:
             view = view_of(snapshot, request, now, self._prepare, zone=zone)
@@ -169,8 +168,6 @@ class Pool(Operations):
                     return lease
         for group in groups(view, self._rng) if view.spill or view.reserve else (view.ready,):
             ready = without(group, exclude)
-            if zone is not None and exclude:  # in a zone where all were asked the wish is not heard
-                ready = in_zone(ready, zone)
             while ready:
                 if ready is view.ready and (turn := view.turn) is not None:
                     member = turn()

@@ -10,7 +10,7 @@ from collections.abc import Callable, Hashable
 
 from langchain_cluster.balancer.tables import remember
 from langchain_cluster.model.call import Request
-from langchain_cluster.pool.choose import in_zone, left_out, suited
+from langchain_cluster.pool.choose import left_out, suited, zoned
 from langchain_cluster.pool.members import Member, Snapshot
 from langchain_cluster.pool.roster import Prepare, levels_of
 
@@ -40,7 +40,7 @@ class View:
             groups, self.spill = told.groups or ((),), told.spill
             zone = None if told.sparse else zone
         if zone is not None:
-            groups = tuple(tuple(in_zone(group, zone)) for group in groups)
+            groups, self.spill = zoned(groups, self.spill, zone)
         known = {group: group for group in (snapshot.ready, *snapshot.reserve)}
         self.ready, *reserve = (known.get(group, group) for group in groups)
         self.reserve = tuple(reserve)
@@ -60,7 +60,7 @@ class View:
 def view_of(
     snapshot: Snapshot, request: Request, now: float, prepare: Prepare, *, zone: str | None = None
 ) -> View:
-    """`snapshot` as requests of this kind see it; those in `zone` alone where some are."""
+    """`snapshot` as requests of this kind see it; of each group those in `zone` first."""
     doubted = snapshot.doubtful and not _lengthy(request)
     kind: Hashable = request.role, request.tier, request.model, request.tags, request.needs, zone, doubted
     known: dict[Hashable, View] = snapshot.views

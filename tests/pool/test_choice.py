@@ -119,6 +119,36 @@ def test_whoever_of_the_zone_is_full_is_made_up_for_by_others() -> None:
     watched = Watched(Endpoint("near", zone="eu", capacity=one), *(Endpoint(id, zone="us") for id in "abcde"))
     assert watched.pool.acquire(Request(zone="eu")).endpoint.id == "near"
     assert watched.pool.acquire(Request(zone="eu"), exclude=["near"]).endpoint.id in set("abcde")
+    assert watched.pool.acquire(Request(zone="eu")).endpoint.id in set("abcde")
+    assert watched.pool.acquire(Request(zone="eu", role=Role.LLM), exclude=["a"]).endpoint.id in set("bcde")
+
+
+def test_a_full_zone_is_made_up_for_by_the_rest_of_its_level_before_the_next() -> None:
+    one = Capacity(max_connections=1)
+    far = (Endpoint(id, zone="us", capacity=one) for id in "abcd")
+    watched = Watched(
+        Endpoint("near", zone="eu", capacity=one), *far, Endpoint("later", zone="eu", priority=1)
+    )
+    held = [watched.pool.acquire(Request(zone="eu")).endpoint.id for _ in range(6)]
+    assert (held[0], set(held[1:5]), held[5]) == ("near", set("abcd"), "later")
+
+
+def test_levels_share_the_traffic_of_a_zone_as_they_share_all_of_it() -> None:
+    levels = (
+        Endpoint(f"{zone}{level}{n}", zone=zone, priority=level)
+        for zone in ("eu", "us")
+        for level in (0, 1)
+        for n in range(5)
+    )
+    watched = Watched(*levels)
+    for id in ("eu00", "eu01", "us00", "us01"):  # 60 % of the level are left, good for 84 % of the calls
+        watched.pool.set_status(id, EndpointStatus.OFFLINE)
+    got = Counter()
+    for _ in range(2000):
+        with watched.pool.acquire(Request(zone="eu")) as lease:
+            got[lease.endpoint.id[:3]] += 1
+    assert set(got) == {"eu0", "eu1"}
+    assert 0.80 < got["eu0"] / 2000 < 0.88
 
 
 def test_whoever_was_asked_already_is_left_out() -> None:
