@@ -148,7 +148,8 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     given = parser.parse_args()
     if not is_installed():
-        sys.exit(f"no local LLM here: {INSTALL}")
+        print(f"prefix: skipped, no local LLM here: {INSTALL}")
+        return
     asked = questions(system_prompts(given.prompts, given.seed), given.questions, given.seed)
     print(
         f"{given.questions} questions, {given.prompts} system prompts, {given.callers} at a time, 2 servers"
