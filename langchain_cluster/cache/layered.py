@@ -96,6 +96,8 @@ class LayeredCache(Invalidates):
         first = self.layers[0]
         if longest(first) != 0.0:
             return None
+        if self._of.coherence is not None:
+            self._of.coherence.start()  # a fork has the entries, and nobody who listens
         for key in keys:
             raw = first.get(key) if first.exists(key) else None
             if raw is not None:

@@ -17,6 +17,7 @@ from langchain_cluster.cache.asking import Ask, Asking
 from langchain_cluster.cache.backlog import Backlog
 from langchain_cluster.cache.coherence import Coherence
 from langchain_cluster.cache.lifetime import checked, sooner
+from langchain_cluster.cache.lines import listens
 from langchain_cluster.cache.selection import as_it_can
 from langchain_cluster.plan.effects import Claimed, Found
 from langchain_cluster.ports import Claim
@@ -49,7 +50,7 @@ class Layers:
         self.backlog = Backlog(self._write_later, max_pending, clock)
         self.absent = Absent(negative_ttl, clock)
         self._remembers = negative_ttl is not None
-        shared = next((n for n, layer in enumerate(layers) if hasattr(layer, "listen")), 0)
+        shared = next((n for n, layer in enumerate(layers) if listens(layer)), 0)
         near = (*layers[:shared], self.absent)
         self.coherence = Coherence(near, layers[shared], checked(fallback_ttl)) if shared else None
         self.claimant = next((layer for layer in layers if getattr(layer, "claims", False)), None)
@@ -100,7 +101,8 @@ class Layers:
                 if waits is not None:
                     found[key] = Found(waits, layer.name)
                 elif entry is not None:
-                    found[key] = Found(entry[0], layer.name)
+                    held_by = layer.store_of(key) if hasattr(layer, "store_of") else layer
+                    found[key] = Found(entry[0], held_by.name)
                     yield from self._fill(number, key, *entry)
         if self._remembers and not failed and (every or not found):
             sure = coherence is None or coherence.listening
@@ -253,10 +255,10 @@ class _Later:
         await asyncio.to_thread(self._backlog.forget, meant)
 
     def flush(self) -> None:
-        self._backlog.close()
+        self._backlog.flush()
 
     async def aflush(self) -> None:
-        await asyncio.to_thread(self._backlog.close)
+        await asyncio.to_thread(self._backlog.flush)
 
 
 def longest(layer: Any) -> float:

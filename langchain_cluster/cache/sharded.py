@@ -1,40 +1,23 @@
-"""One key, one store: which of several stores holds it?
+"""One key, one store: several stores that divide the keys among them (`division.py`).
 
-Either a rule of the caller's, `shard_key`, tells what stays here from what goes to a shared store, or several
-stores divide the keys among them by a hash ring (`balancer/ring.py`): one more or one less moves only the
-keys that are its own.
+Either a rule of the caller's, `shard_key`, tells what stays here from what goes to a shared store, or a hash
+ring (`balancer/ring.py`) does: one store more or one less moves only the keys that are its own.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from math import inf
 from typing import Any
 
-from langchain_cluster.balancer.ring import Ring, digest
 from langchain_cluster.cache.asking import Ask, Asking, arun, run
+from langchain_cluster.cache.division import Division
+from langchain_cluster.cache.lines import Lines, listens
 from langchain_cluster.cache.selection import Invalidates, Selection, as_it_can
 from langchain_cluster.cache.stats import CacheStats
-from langchain_cluster.errors import ConfigError
 from langchain_cluster.plan.effects import Claimed, Found
 from langchain_cluster.ports import CacheStore
-
-VNODES = 160  # points of a shard on the ring: their parts differ by about a tenth
-
-
-@dataclass(frozen=True, slots=True)
-class _Name:
-    id: str
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Shard:
-    """A store as a ring sees it."""
-
-    endpoint: _Name
-    store: Any
-    weight: float = 1.0
 
 
 class ShardedCache(Invalidates):
@@ -61,23 +44,8 @@ class ShardedCache(Invalidates):
         remote: CacheStore | None = None,
         shard_key: Callable[[str], Any] | None = None,
     ) -> None:
-        self.shard_key = shard_key
-        self._ring: Ring | None = None
-        self._local, self._remote = local, remote
-        if shards is not None and local is None and remote is None:
-            named = shards.items() if isinstance(shards, Mapping) else enumerate(shards)
-            found = [_Shard(_Name(str(name)), store) for name, store in named]
-            if not found:
-                raise ConfigError("no shards: give at least one store", key="cache.shards")
-            self.stores: tuple[Any, ...] = tuple(shard.store for shard in found)
-            self._ring = Ring(found, VNODES)
-        elif shards is None and local is not None and remote is not None and shard_key is not None:
-            self.stores = (local, remote)
-        else:
-            raise ConfigError("give either shards, or local, remote and shard_key", key="cache")
-        for store in self.stores:
-            if not hasattr(store, "aget"):
-                raise ConfigError(f"{type(store).__name__} is no store", key="cache.shards")
+        self._division = Division(shards, local, remote, shard_key)
+        self.shard_key, self.stores = shard_key, self._division.stores
 
     @property
     def longest(self) -> float:
@@ -86,11 +54,7 @@ class ShardedCache(Invalidates):
 
     def store_of(self, key: str) -> Any:
         """The store that holds a key."""
-        if self._ring is not None:
-            by = key if self.shard_key is None else str(self.shard_key(key))
-            return self._ring.home(digest(by)).store
-        assert self.shard_key is not None
-        return self._remote if self.shard_key(key) else self._local
+        return self._division.store_of(key)
 
     # -- one key ------------------------------------------------------------------------------------
 
@@ -160,6 +124,14 @@ class ShardedCache(Invalidates):
         """See `mget`."""
         return [None if found is None else found.raw for found in await self.afind_each(keys)]
 
+    def entries(self, keys: Sequence[str]) -> list[tuple[bytes, float | None] | None]:
+        """As `mget`, each value with the seconds it has left, None for ever or where nobody can say."""
+        return run(self._entries(keys))
+
+    async def aentries(self, keys: Sequence[str]) -> list[tuple[bytes, float | None] | None]:
+        """See `entries`."""
+        return await arun(self._entries(keys))
+
     def mset(self, items: Mapping[str, bytes], ttl: float | None = None) -> None:
         """Keep all of `items`."""
         run(self._mset(items, ttl))
@@ -177,25 +149,33 @@ class ShardedCache(Invalidates):
         return await arun(self._mdelete(keys))
 
     def clear(self, pattern: str = "*") -> int:
-        """Remove the entries whose key matches a glob (`cache/glob.py`); how many there were."""
-        return sum(store.clear(pattern) for store in self.stores)
+        """Remove the entries whose key matches a glob (`cache/glob.py`); how many there were.
+
+        Raises what a store raised, after all were asked.
+        """
+        return run(self._everywhere(lambda store: ("clear", (pattern,))))
 
     async def aclear(self, pattern: str = "*") -> int:
         """See `clear`."""
-        return sum([await store.aclear(pattern) for store in self.stores])
+        return await arun(self._everywhere(lambda store: ("clear", (pattern,))))
 
     def remove(self, selected: Selection) -> int:
-        """Remove what is selected from all stores; how many there were."""
-        return run(self._remove(selected))
+        """Remove what is selected from all stores; how many there were. Raises as `clear`."""
+        return run(self._everywhere(lambda store: as_it_can(store, selected)))
 
     async def aremove(self, selected: Selection) -> int:
         """See `remove`."""
-        return await arun(self._remove(selected))
+        return await arun(self._everywhere(lambda store: as_it_can(store, selected)))
 
-    def _remove(self, selected: Selection) -> Asking[int]:
-        gone = 0
+    def _everywhere(self, how: Callable[[Any], tuple[str, tuple[Any, ...]]]) -> Asking[int]:
+        gone, failed = 0, None
         for store in self.stores:
-            gone += yield Ask(store, *as_it_can(store, selected))
+            try:
+                gone += yield Ask(store, *how(store))
+            except Exception as error:
+                failed = error
+        if failed is not None:
+            raise failed
         return gone
 
     # -- one of many processes asks: in the store of the first key ---------------------------------------
@@ -214,7 +194,7 @@ class ShardedCache(Invalidates):
         return await arun(self._claim(keys, streaming))
 
     def _claim(self, keys: Sequence[str], streaming: bool) -> Asking[Claimed | None]:
-        first, *others = self._divided(keys)
+        first, *others = self._division.divided(keys)
         if not getattr(first[0], "claims", False):
             return None
         claimed: Claimed | None = yield Ask(first[0], "claim", (first[1], streaming))
@@ -225,29 +205,55 @@ class ShardedCache(Invalidates):
                 claimed = replace(claimed, raw=raw, layer=store.name)
         return claimed
 
-    def _divided(self, keys: Iterable[str]) -> list[tuple[Any, list[str]]]:
-        parts: dict[int, tuple[Any, list[str]]] = {}
-        for key in keys:
-            store = self.store_of(key)
-            parts.setdefault(id(store), (store, []))[1].append(key)
-        return list(parts.values())
-
     def _find_each(self, keys: Sequence[str]) -> Asking[list[Found | None]]:
         found: dict[str, Found] = {}
-        for store, part in self._divided(dict.fromkeys(keys)):
+        for store, part in self._division.divided(dict.fromkeys(keys)):
             raws = yield Ask(store, "mget", (part,))
             found |= {k: Found(raw, store.name) for k, raw in zip(part, raws, strict=True) if raw is not None}
         return [found.get(key) for key in keys]
 
+    def _entries(self, keys: Sequence[str]) -> Asking[list[tuple[bytes, float | None] | None]]:
+        found: dict[str, tuple[bytes, float | None] | None] = {}
+        for store, part in self._division.divided(dict.fromkeys(keys)):
+            if hasattr(store, "entries"):
+                of_store = yield Ask(store, "entries", (part,))
+            else:
+                raws = yield Ask(store, "mget", (part,))
+                of_store = [None if raw is None else (raw, None) for raw in raws]
+            found |= dict(zip(part, of_store, strict=True))
+        return [found[key] for key in keys]
+
     def _mset(self, items: Mapping[str, bytes], ttl: float | None) -> Asking[None]:
-        for store, part in self._divided(items):
+        for store, part in self._division.divided(items):
             yield Ask(store, "mset", ({key: items[key] for key in part}, ttl))
 
     def _mdelete(self, keys: Sequence[str]) -> Asking[int]:
         gone = 0
-        for store, part in self._divided(keys):
+        for store, part in self._division.divided(keys):
             gone += yield Ask(store, "mdelete", (part,))
         return gone
+
+    # -- layers before it are told what others change -----------------------------------------------------
+
+    @property
+    def listens(self) -> bool:
+        """Whether a store tells what changes in it."""
+        return any(map(listens, self.stores))
+
+    def listen(
+        self,
+        *,
+        changed: Callable[[list[str] | None], None],
+        ready: Callable[[], None],
+        lost: Callable[[], None],
+    ) -> Lines:
+        """Be told of every key that changes in a store that tells, until `close`: see `RedisCache.listen`."""
+        return Lines([s for s in self.stores if listens(s)], changed=changed, ready=ready, lost=lost)
+
+    def peek(self, key: str) -> bytes | None:
+        """As `get`, without counting where its store can do that; None too when it cannot be asked."""
+        peek = getattr(self.store_of(key), "peek", None)
+        return None if peek is None else peek(key)
 
     # -- the rest -----------------------------------------------------------------------------------
 

@@ -19,6 +19,7 @@ _FIELDS = (
     "name",
 )  # fmt: skip
 _REMEMBERED = 1024  # decoded answers kept beside their bytes
+_SHORT = 16_384  # bytes of one that is: what a store has let go must not fill the memory here
 
 
 class AnswerCodec:
@@ -50,6 +51,8 @@ class AnswerCodec:
         known = self._decoded.get(raw)
         if known is None:
             known = _parse(raw)
+            if len(raw) > _SHORT:
+                return known
             if len(self._decoded) >= _REMEMBERED:
                 self._decoded.clear()
             self._decoded[raw] = known

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -10,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from langchain_cluster.cache import LayeredCache, MemoryCache, RedisCache
+from langchain_cluster.cache import LayeredCache, MemoryCache, RedisCache, ShardedCache
+from langchain_cluster.cache.lines import Lines
 from langchain_cluster.testing import FakeClock
 from tests.services.valkey import INSTALL, Valkey, binary
 
@@ -203,6 +205,82 @@ def test_the_thread_begins_with_the_first_use_and_ends_with_close(server: Valkey
     assert len(a.near) == 0  # nobody would tell it of changes
     assert a.listening().cache.get("k") == b"v"
     a.cache.close()
+
+
+def test_a_fork_does_not_serve_what_nobody_keeps_true_there(server: Valkey) -> None:
+    one = Process(server).listening()
+    one.coherence._line.close()  # a fork has no threads,
+    one.coherence.listening = True  # and does not know it
+    one.near.set("k", b"old")
+    one.far.set("k", b"new")
+    one.coherence._process = -1
+    assert one.cache.get("k") == b"new"
+    one.cache.close()
+
+
+def over_shards(server: Valkey) -> LayeredCache:
+    shards = {name: RedisCache.from_url(server.url, f"{name}:") for name in "ab"}
+    cache = LayeredCache([MemoryCache(), ShardedCache(shards)], fallback_ttl=0.5)
+    cache.get("begin")
+    assert until(lambda: cache._coherence is not None and cache._coherence.listening)
+    return cache
+
+
+def test_what_one_writes_into_a_shard_another_sees(server: Valkey) -> None:
+    one, other = over_shards(server), over_shards(server)
+    for number in range(20):
+        key = f"k{number}"
+        one.set(key, b"old")
+        found = other.find([key])
+        assert found is not None
+        assert (found.raw, found.layer) == (b"old", "redis")
+        one.set(key, b"new")
+        assert until(lambda key=key: other.get(key) == b"new")  # type: ignore[misc]
+    one.close()
+    other.close()
+    assert listeners() == []
+
+
+def test_what_comes_from_a_shard_lives_for_the_time_it_has_left(server: Valkey) -> None:
+    one, other = over_shards(server), over_shards(server)
+    one.set("k", b"v", ttl=60.0)
+    assert other.get("k") == b"v"
+    ((_, left),) = other.layers[0].entries(["k"])
+    assert 0 < left <= 60.0
+    assert asyncio.run(other.layers[1].aentries(["k", "absent"]))[1] is None
+    one.close()
+    other.close()
+
+
+def test_a_line_to_several_stores_is_lost_with_one_of_them() -> None:
+    told: list[str] = []
+    ends: list[Any] = []
+
+    class Store:
+        def listen(self, *, changed: Any, ready: Any, lost: Any) -> Any:
+            ends.append((ready, lost))
+            return self
+
+        def close(self) -> None:
+            told.append("closed")
+
+    lines = Lines(
+        [Store(), Store()],
+        changed=lambda keys: None,
+        ready=lambda: told.append("ready"),
+        lost=lambda: told.append("lost"),
+    )
+    (ready, lost), (other_ready, other_lost) = ends
+    ready()
+    assert told == []
+    other_ready()
+    lost()
+    other_lost()
+    assert told == ["ready", "lost"]
+    ready()
+    other_ready()
+    lines.close()
+    assert told[2:] == ["ready", "closed", "closed"]
 
 
 def test_layers_that_nobody_shares_are_not_listened_to() -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
-from threading import Event
+from threading import Event, Thread
+from threading import enumerate as threads
 from typing import Any
 
 import pytest
@@ -243,6 +244,35 @@ def test_what_was_deleted_is_not_written_later(awaited: bool) -> None:
     assert len(world.far) == 0
 
 
+@pytest.mark.parametrize("waits", ["expire", "remove a tag", "delete", "clear"])
+def test_who_waits_for_the_writes_does_not_wait_for_those_that_come_meanwhile(waits: str) -> None:
+    world = World("back")
+    busy = Event()
+    real = world.far.set
+
+    def set_and_go_on(key: str, value: bytes, ttl: float | None = None) -> None:
+        real(key, value, ttl)
+        if not busy.is_set():
+            world.cache.set(str(int(key) + 1), b"")  # there is always one more that waits
+
+    world.far.set = set_and_go_on  # type: ignore[method-assign]
+    world.cache.set("0", b"")
+    does: dict[str, Any] = {
+        "expire": lambda: world.cache.expire("0", 9.0),
+        "remove a tag": lambda: world.cache.invalidate(tag="x"),
+        "delete": lambda: world.cache.delete("0"),
+        "clear": lambda: world.cache.clear("0"),
+    }
+    asks = Thread(target=does[waits], daemon=True)
+    asks.start()
+    asks.join(60.0)
+    waiting = asks.is_alive()
+    busy.set()
+    assert not waiting
+    world.cache.close()
+    assert not [one for one in threads() if one.name == "langchain-cluster-cache-writes"]
+
+
 def test_no_thread_is_started_by_writing_through(world: World) -> None:
     world.cache.set("k", b"v")
     assert world.cache._backlog._thread is None
@@ -365,7 +395,8 @@ def test_what_is_to_come_after_the_writes_comes_after_them_or_when_they_are_drop
     gate.set()
     backlog.close()
     assert done == ["at once", "a", "b", "after"]
-    backlog._waiting["e"] = (b"", 1.0)  # as if its thread had not got to it yet
+    backlog._count += 1
+    backlog._waiting["e"] = (b"", 1.0, backlog._count)  # as if its thread had not got to it yet
     backlog.then(lambda: done.append("dropped"))
     backlog.forget(["e"])
     assert done[4:] == ["dropped"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -79,3 +80,27 @@ def test_a_call_tells_which_store_answered() -> None:
 def test_what_is_not_valid_is_one_config_error(given: dict[str, Any]) -> None:
     with pytest.raises(ConfigError):
         ShardedCache(**given)
+
+
+def ask(cache: ShardedCache, operation: str, awaited: bool, **given: str) -> Any:
+    if awaited:
+        return asyncio.run(getattr(cache, f"a{operation}")(**given))
+    return getattr(cache, operation)(**given)
+
+
+@pytest.mark.parametrize("awaited", [False, True])
+def test_to_take_something_back_asks_all_stores_before_it_raises(awaited: bool) -> None:
+    class Broken(MemoryCache):
+        def clear(self, pattern: str = "*") -> int:
+            raise ConnectionError("away")
+
+        def remove(self, selected: Any) -> int:
+            raise ConnectionError("away")
+
+    well = MemoryCache()
+    cache = ShardedCache([Broken(), well])
+    for operation, given in (("clear", {}), ("invalidate", {"pattern": "*"})):
+        well.set("k", b"v")
+        with pytest.raises(ConnectionError):
+            ask(cache, operation, awaited, **given)
+        assert len(well) == 0

@@ -161,3 +161,10 @@ def test_what_is_remembered_is_bounded() -> None:
     for number in range(3000):
         codec.decode(codec.encode(result(AIMessage(str(number)))))
     assert len(codec._decoded) <= 1024
+
+
+def test_long_answers_are_not_remembered() -> None:
+    codec = AnswerCodec()
+    raw = codec.encode(ChatResult(generations=[ChatGeneration(message=AIMessage("x" * 100_000))]))
+    assert codec.decode(raw).generations[0].text == "x" * 100_000
+    assert codec._decoded == {}
