@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
+from sys import float_info
 from types import MappingProxyType
 from typing import Any
 
@@ -20,7 +20,7 @@ _NO_LOADS: Mapping[str, Load] = MappingProxyType({})
 
 
 class EndpointStatus(StrEnum):
-    """ONLINE takes calls; BUSY and OFFLINE take none; DRAINING finishes what it has."""
+    """ONLINE takes calls; BUSY when nobody else of its level can; OFFLINE none; DRAINING ends what it has."""
 
     ONLINE = "online"
     OFFLINE = "offline"
@@ -69,9 +69,14 @@ def _role_by_model(model: Any) -> Role:
     return next((role for name, role in _TELLTALE if hasattr(type(model), name)), Role.LLM)
 
 
-def _is_number(value: object, kind: type = object) -> bool:
+def is_number(value: object, kind: type = object) -> bool:
     """Whether `value` is an int or a float (True is neither) and of `kind`."""
     return isinstance(value, int | float) and isinstance(value, kind) and not isinstance(value, bool)
+
+
+def _is_size(value: Any) -> bool:
+    """Whether `value` is a finite number >= 0; an integer that no float can hold is none."""
+    return is_number(value) and 0 <= value <= float_info.max
 
 
 def _is_text(value: object) -> bool:
@@ -83,7 +88,7 @@ def _not_negative(owner: object, where: str) -> None:
         value = getattr(owner, spec.name)
         if value is None:
             continue
-        if not _is_number(value) or not math.isfinite(value) or value < 0:
+        if not _is_size(value):
             raise ConfigError(f"{value!r} is not a finite number >= 0", key=f"{where}.{spec.name}")
 
 
@@ -188,9 +193,9 @@ class Endpoint:
                 f"an endpoint's id is a text that is not empty, not {self.id!r}", key="endpoint.id"
             )
         where = f"endpoint {self.id!r}"
-        if not _is_number(self.weight) or not math.isfinite(self.weight) or self.weight < 0:
+        if not _is_size(self.weight):
             raise ConfigError(f"weight {self.weight!r} is not a finite number >= 0", key=where)
-        if not _is_number(self.priority, int) or self.priority < 0:
+        if not is_number(self.priority, int) or self.priority < 0:
             raise ConfigError(f"priority {self.priority!r} is not an integer >= 0", key=where)
         for name in ("url", "zone", "quota_group", "identity"):
             value = getattr(self, name)
@@ -199,7 +204,7 @@ class Endpoint:
         if not isinstance(self.tier, str):
             raise ConfigError(f"tier {self.tier!r} is not a text", key=where)
         window = self.context_window
-        if window is not None and (not _is_number(window, int) or window <= 0):
+        if window is not None and (not is_number(window, int) or window <= 0):
             raise ConfigError(f"context_window {window!r} is not an integer > 0 (tokens)", key=where)
         settle = object.__setattr__  # the value is frozen from here on
         if self.model is not None:
@@ -278,6 +283,15 @@ def role_of(given: str, where: str) -> Role:
     except ValueError:
         valid = [role.value for role in Role]
         raise ConfigError(f"unknown role {given!r}", key=where, valid=valid, got=given) from None
+
+
+def status_of(given: str, where: str) -> EndpointStatus:
+    """The status of that name. Raises ConfigError for an unknown one."""
+    try:
+        return EndpointStatus(given)
+    except ValueError:
+        valid = [status.value for status in EndpointStatus]
+        raise ConfigError(f"unknown status {given!r}", key=where, valid=valid, got=str(given)) from None
 
 
 @dataclass(frozen=True, slots=True)

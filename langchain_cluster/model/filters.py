@@ -7,7 +7,20 @@ from dataclasses import dataclass, field, fields
 from fnmatch import fnmatchcase
 from typing import Any, Protocol
 
-from langchain_cluster.model.endpoint import Endpoint, EndpointStatus, Load, Role
+from langchain_cluster.errors import ConfigError
+from langchain_cluster.model.endpoint import (
+    Endpoint,
+    EndpointStatus,
+    Load,
+    Role,
+    is_number,
+    labels_of,
+    role_of,
+    status_of,
+)
+
+CIRCUITS = ("closed", "open", "half_open", "forced_open", "disabled", "metrics_only")
+_WHERE = "EndpointFilter"
 
 
 class Listed(Protocol):
@@ -32,10 +45,10 @@ class Condition:
         raise NotImplementedError
 
     def __and__(self, other: Condition) -> Condition:
-        return _All((self, other))
+        return _All((self, other)) if isinstance(other, Condition) else NotImplemented
 
     def __or__(self, other: Condition) -> Condition:
-        return _Any((self, other))
+        return _Any((self, other)) if isinstance(other, Condition) else NotImplemented
 
     def __invert__(self) -> Condition:
         return _Not(self)
@@ -78,6 +91,9 @@ class EndpointFilter(Condition):
         capacity_left: it can take at least this many more calls at once (unbounded always can).
         cpu_below: it reports a CPU load below this percentage; no report, no match.
         seen_within: its last heartbeat is at most this many seconds old.
+
+    Raises:
+        ConfigError: a value that nothing could ever match: of the wrong type, an unknown name, NaN.
     """
 
     ids: frozenset[str] | None = None
@@ -97,11 +113,10 @@ class EndpointFilter(Condition):
     breaker_state: str | None = None
 
     def __post_init__(self) -> None:
-        for name in ("ids", "roles", "tags_any", "tags_all"):
-            given = getattr(self, name)
+        for spec in fields(self):
+            given = getattr(self, spec.name)
             if given is not None:
-                labels = (given,) if isinstance(given, str) else given
-                object.__setattr__(self, name, frozenset(labels))
+                object.__setattr__(self, spec.name, _READ.get(spec.name, _text)(given, spec.name))
 
     def matches(self, member: Listed, now: float) -> bool:
         return all(
@@ -109,6 +124,51 @@ class EndpointFilter(Condition):
             for spec in fields(self)
             if getattr(self, spec.name) is not None
         )
+
+
+def _text(given: Any, name: str) -> str:
+    if not isinstance(given, str):
+        raise ConfigError(f"{name} {given!r} is not a text", key=_WHERE)
+    return given
+
+
+def _number(given: Any, name: str) -> float:
+    if not is_number(given) or given != given:
+        raise ConfigError(f"{name} {given!r} is not a number", key=_WHERE)
+    number: float = given
+    return number
+
+
+def _labels(given: Any, name: str) -> frozenset[str]:
+    return frozenset(labels_of(given, _WHERE, name))
+
+
+def _pairs(given: Any, name: str) -> Mapping[str, str]:
+    if not isinstance(given, Mapping):
+        raise ConfigError(f"{name} {given!r} is not a mapping", key=_WHERE)
+    return given
+
+
+def _circuit(given: Any, name: str) -> str:
+    if given not in CIRCUITS:
+        raise ConfigError(f"unknown {name} {given!r}", key=_WHERE, valid=CIRCUITS, got=str(given))
+    state: str = given
+    return state
+
+
+_READ: dict[str, Callable[[Any, str], Any]] = {  # what is not named here is a text
+    "ids": _labels,
+    "status": lambda given, name: status_of(given, _WHERE),
+    "roles": lambda given, name: frozenset(role_of(role, _WHERE) for role in _labels(given, name)),
+    "tags_any": _labels,
+    "tags_all": _labels,
+    "metadata": _pairs,
+    "min_weight": _number,
+    "capacity_left": _number,
+    "cpu_below": _number,
+    "seen_within": _number,
+    "breaker_state": _circuit,
+}
 
 
 def _has_room(wanted: int, member: Listed) -> bool:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
+from operator import and_, or_
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from langchain_cluster.errors import ConfigError
+from langchain_cluster.guard.breaker import BreakerState
 from langchain_cluster.model.endpoint import Capacity, Endpoint, EndpointStatus, Load, Role
-from langchain_cluster.model.filters import Condition, EndpointFilter
+from langchain_cluster.model.filters import CIRCUITS, Condition, EndpointFilter
 
 
 @dataclass
@@ -162,3 +165,39 @@ def test_the_laws_of_de_morgan_hold(a: Condition, b: Condition) -> None:
     assert (a & b).matches(MEMBER, NOW) == (a.matches(MEMBER, NOW) and b.matches(MEMBER, NOW))
     assert (a | b).matches(MEMBER, NOW) == (a.matches(MEMBER, NOW) or b.matches(MEMBER, NOW))
     assert (~a).matches(MEMBER, NOW) != a.matches(MEMBER, NOW)
+
+
+@pytest.mark.parametrize(
+    ("condition", "told"),
+    [
+        ({"status": "asleep"}, "unknown status 'asleep': expected one of online, offline, busy, draining"),
+        ({"roles": {"lmm"}}, "unknown role 'lmm': .*did you mean 'llm'"),
+        ({"breaker_state": "CLOSED"}, "unknown breaker_state 'CLOSED': expected one of closed, open, "),
+        ({"ids": 5}, "ids 5 is not a list of texts"),
+        ({"tags_any": [1]}, "tags_any: 1 is not a text"),
+        ({"name": 5}, "name 5 is not a text"),
+        ({"zone": ["eu", "us"]}, r"zone \['eu', 'us'\] is not a text"),
+        ({"min_weight": "2"}, "min_weight '2' is not a number"),
+        ({"capacity_left": True}, "capacity_left True is not a number"),
+        ({"cpu_below": float("nan")}, "cpu_below nan is not a number"),
+        ({"metadata": ["rack"]}, r"metadata \['rack'\] is not a mapping"),
+    ],
+)
+def test_a_condition_that_nobody_can_meet_is_refused_when_it_is_made(
+    condition: dict[str, Any], told: str
+) -> None:
+    with pytest.raises(ConfigError, match=f"EndpointFilter: {told}"):
+        EndpointFilter(**condition)
+
+
+def test_circuits_are_those_that_breakers_have() -> None:
+    assert list(CIRCUITS) == [state.value for state in BreakerState]
+    for state in BreakerState:
+        assert EndpointFilter(breaker_state=state) == EndpointFilter(breaker_state=state.value)
+
+
+@pytest.mark.parametrize("other", ["gpu-*", None, 5])
+def test_conditions_combine_with_conditions_alone(other: Any) -> None:
+    for combine in (and_, or_):
+        with pytest.raises(TypeError, match="unsupported operand"):
+            combine(EndpointFilter(), other)
