@@ -44,10 +44,10 @@ class Condition:
         """Whether `member` meets this at `now` (monotonic seconds)."""
         raise NotImplementedError
 
-    def __and__(self, other: Condition) -> Condition:
+    def __and__(self, other: object) -> Condition:
         return _All((self, other)) if isinstance(other, Condition) else NotImplemented
 
-    def __or__(self, other: Condition) -> Condition:
+    def __or__(self, other: object) -> Condition:
         return _Any((self, other)) if isinstance(other, Condition) else NotImplemented
 
     def __invert__(self) -> Condition:
@@ -116,7 +116,7 @@ class EndpointFilter(Condition):
         for spec in fields(self):
             given = getattr(self, spec.name)
             if given is not None:
-                object.__setattr__(self, spec.name, _READ.get(spec.name, _text)(given, spec.name))
+                object.__setattr__(self, spec.name, _READ[spec.name](given, spec.name))
 
     def matches(self, member: Listed, now: float) -> bool:
         return all(
@@ -156,13 +156,17 @@ def _circuit(given: Any, name: str) -> str:
     return state
 
 
-_READ: dict[str, Callable[[Any, str], Any]] = {  # what is not named here is a text
+_READ: dict[str, Callable[[Any, str], Any]] = {
     "ids": _labels,
+    "name": _text,
     "status": lambda given, name: status_of(given, _WHERE),
     "roles": lambda given, name: frozenset(role_of(role, _WHERE) for role in _labels(given, name)),
     "tags_any": _labels,
     "tags_all": _labels,
     "metadata": _pairs,
+    "zone": _text,
+    "tier": _text,
+    "model": _text,
     "min_weight": _number,
     "capacity_left": _number,
     "cpu_below": _number,

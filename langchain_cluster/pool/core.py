@@ -1,7 +1,8 @@
 """What a pool knows, how its next picture comes about, and who is told what that changed.
 
 Writers hold one short lock, build the next snapshot and assign it. Readers take the snapshot once per
-decision and never lock. Listeners are told after the lock is released.
+decision and never lock. Listeners are told after the lock is released, in the order in which things
+happened: what is to be told is queued under the lock, and one thread at a time tells it.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 from random import Random
-from threading import RLock
+from threading import Lock, RLock
 
 from langchain_cluster.errors import ConfigError
 from langchain_cluster.guard.breaker import BreakerState, CircuitBreaker
@@ -76,12 +77,12 @@ class Core:
     _shifts: dict[str, str]  # calls for a tier -> the tier they go to for now
     _promoted: frozenset[int]  # standby levels that count as the first
     _news: deque[Event]  # found under the lock, to be told once it is released
+    _telling: Lock  # whoever holds it tells the news of all
 
     def _eject(self, member: Member, until: float, reason: str, now: float) -> None:
         member.ejected_until = until
         self._ejected.add(member.endpoint.id)
-        self._refresh(now)
-        self._emit(EndpointEjected(now, member.endpoint.id, until - now, reason))
+        self._refresh(now, EndpointEjected(now, member.endpoint.id, until - now, reason))
         self._tell_news()
 
     def _member(self, id: str) -> Member:
@@ -94,12 +95,11 @@ class Core:
         def changed(change: BreakerChanged) -> None:
             if self._heard is not None:
                 self._heard.saw(change)
-            snapshot = self._refresh(change.at)
+            snapshot = self._refresh(change.at, change)
             if change.state == BreakerState.OPEN.value and soon_probed(
                 snapshot.members, self._promoted, change.at
             ):
                 self._refresh(change.at)
-            self._emit(change)
             self._tell_news()
 
         return CircuitBreaker(
@@ -145,8 +145,8 @@ class Core:
         self._tell_news()
         return snapshot
 
-    def _refresh(self, now: float) -> Snapshot:
-        """Work out anew who may be asked. What that changed is told by `_tell_news`."""
+    def _refresh(self, now: float, *events: Event) -> Snapshot:
+        """Work out anew who may be asked, because of `events`. They, and what that changed, are news."""
         with self._lock:
             before = self.snapshot
             if now < before.since:
@@ -156,6 +156,7 @@ class Core:
                     self._ejector.set_back(now)
             warming = [m for m in before.members if m.warming_since is not None] if self._slow_start else ()
             self.snapshot = after = self._picture(before.members, now)
+            self._news.extend(events)
             self._news.extend(EndpointWarm(now, m.endpoint.id) for m in warming if m.warming_since is None)
             for id in tuple(self._ejected):
                 member = after.by_id.get(id)
@@ -167,23 +168,24 @@ class Core:
             return after
 
     def _tell_news(self) -> None:
+        """Tell what there is, unless somebody is telling already: they will tell this too."""
         while self._heard is not None and self._heard.untold:
             try:
                 self._heard.untold.popleft().tell()
             except IndexError:  # another thread tells it
                 break
-        while self._news:
+        # Looked at again after the release: news may have come just before it.
+        while self._news and self._telling.acquire(blocking=False):
             try:
-                event = self._news.popleft()
-            except IndexError:  # another thread tells it
-                return
-            self._emit(event)
+                while self._news:
+                    self._emit(self._news.popleft())
+            finally:
+                self._telling.release()
 
     def _tell(self, events: Iterable[Event]) -> None:
-        if self._heard is not None:
-            self._tell_news()
+        """Tell the news, which `events` are among, and move calls away from who has left."""
+        self._tell_news()
         for event in events:
-            self._emit(event)
             if type(event) is EndpointLeft:
                 self._migrate(event.endpoint.id, "it left the pool")
 
@@ -204,7 +206,8 @@ class Core:
 
         calls = self._recall(id, reason, may_move)
         if calls:
-            self._emit(CallsMigrated(now, id, calls, reason))
+            self._news.append(CallsMigrated(now, id, calls, reason))
+            self._tell_news()
         return calls
 
     def typical_for(self, role: Role) -> float:

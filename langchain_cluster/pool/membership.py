@@ -74,7 +74,7 @@ class Membership(Core):
         return events
 
     def _become(self, wanted: Sequence[Endpoint]) -> list[Event]:
-        """The next snapshot, and what is to be told of it once the lock is released."""
+        """The next snapshot, and what is news about it, to be told by `_tell` once the lock is released."""
         now = self._clock.now()
         events: list[Event] = []
         known = self.snapshot.by_id
@@ -110,6 +110,7 @@ class Membership(Core):
             for event in events:
                 if isinstance(event, EndpointLeft):
                     self._heard.forget(event.endpoint.id)
+        self._news.extend(events)
         return events
 
     def _warm_up(self, members: list[Member], now: float) -> None:
@@ -124,6 +125,11 @@ class Membership(Core):
         return self.snapshot.by_id.get(id)
 
     def list(self, condition: Condition | None = None) -> list[Member]:
-        """The members that meet `condition` (an `EndpointFilter` or a combination), in order."""
+        """The members that meet `condition` (an `EndpointFilter` or a combination), in order.
+
+        Raises ConfigError for what is no condition.
+        """
+        if condition is not None and not isinstance(condition, Condition):
+            raise ConfigError(f"{condition!r} is not a condition, such as EndpointFilter(name='gpu-*')")
         now = self._clock.now()
         return [m for m in self.snapshot.members if condition is None or condition.matches(m, now)]

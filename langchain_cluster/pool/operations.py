@@ -5,7 +5,7 @@ from __future__ import annotations
 from random import Random
 
 from langchain_cluster.errors import ConfigError
-from langchain_cluster.model.endpoint import EndpointState, EndpointStatus, Load
+from langchain_cluster.model.endpoint import EndpointState, EndpointStatus, Load, status_of
 from langchain_cluster.model.events import (
     EndpointEjected,
     HealthChanged,
@@ -24,20 +24,12 @@ class Operations(Membership):
 
     def set_status(self, id: str, status: EndpointStatus) -> None:
         """Set an endpoint's status. Raises ConfigError for an unknown id, and for what is no status."""
-        try:
-            status = EndpointStatus(status)
-        except ValueError:
-            valid = [known.value for known in EndpointStatus]
-            raise ConfigError(
-                f"unknown status {status!r}", key=f"endpoint {id!r}", valid=valid, got=str(status)
-            ) from None
+        status = status_of(status, f"endpoint {id!r}")
         now = self._clock.now()
         with self._lock:
             member = self._member(id)
             before, member.status = member.status, status
-            self._refresh(now)
-        if before is not member.status:
-            self._emit(StatusChanged(now, id, member.status, before))
+            self._refresh(now, *((StatusChanged(now, id, status, before),) if before is not status else ()))
         self._tell_news()
 
     def drain(self, id: str, *, migrate: bool = False) -> int:
@@ -76,10 +68,8 @@ class Operations(Membership):
             member = self._member(id)
             before, member.healthy = member.healthy, healthy
             if before is not healthy:
-                self._refresh(now)
-        if before is not healthy:
-            self._emit(HealthChanged(now, id, healthy, reason))
-            self._tell_news()
+                self._refresh(now, HealthChanged(now, id, healthy, reason))
+        self._tell_news()
 
     def force_open(self, id: str) -> None:
         """Refuse it every call until `reset` or `force_close`; calls that wait for it are made elsewhere."""
@@ -164,9 +154,7 @@ class Operations(Membership):
                 raise ConfigError(f"no standby level {level!r}", valid=[str(n) for n in standby])
             changes = level not in self._promoted
             self._promoted |= {level}
-            self._refresh(now)
-        if changes:
-            self._emit(StandbyChanged(now, level, True))
+            self._refresh(now, *((StandbyChanged(now, level, True),) if changes else ()))
         self._tell_news()
         return level
 
@@ -176,9 +164,7 @@ class Operations(Membership):
         with self._lock:
             changes = level in self._promoted
             self._promoted -= {level}
-            self._refresh(now)
-        if changes:
-            self._emit(StandbyChanged(now, level, False))
+            self._refresh(now, *((StandbyChanged(now, level, False),) if changes else ()))
         self._tell_news()
         return changes
 
@@ -199,8 +185,9 @@ class Operations(Membership):
         now = self._clock.now()
         with self._lock:
             before, self._shifts = self._shifts.get(tier), self._shifts | {tier: to}
-        if before != to:
-            self._emit(TierShifted(now, tier, to))
+            if before != to:
+                self._news.append(TierShifted(now, tier, to))
+        self._tell_news()
 
     def unshift_tier(self, tier: str) -> None:
         """Send calls for `tier` to its own endpoints again. Does nothing when they go there."""
@@ -208,8 +195,9 @@ class Operations(Membership):
         with self._lock:
             shifted = tier in self._shifts
             self._shifts = {name: to for name, to in self._shifts.items() if name != tier}
-        if shifted:
-            self._emit(TierShifted(now, tier, None))
+            if shifted:
+                self._news.append(TierShifted(now, tier, None))
+        self._tell_news()
 
     @property
     def shifts(self) -> dict[str, str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Mapping
 from random import Random
-from threading import RLock
+from threading import Lock, RLock
 
 from langchain_cluster.balancer.registry import balancer_named
 from langchain_cluster.guard.limits import RateLimits
@@ -116,7 +116,7 @@ class Pool(Operations):
         self._ejected = set()
         self._shifts = {}
         self._promoted = frozenset()
-        self._news = deque()
+        self._news, self._telling = deque(), Lock()
         # Re-entrant: a breaker forced open by a writer reports back while the writer holds the lock.
         self._lock = RLock()
         self.snapshot = build_snapshot((), clock.now())
@@ -234,11 +234,10 @@ class Pool(Operations):
         for other in self.snapshot.members:
             if other is member or (group is not None and other.endpoint.quota_group == group):
                 other.cooling_until = max(other.cooling_until, now + seconds)
-        self._refresh(now)
         told = EndpointCooling(
             now, member.endpoint.id, seconds, group, asked=asked if asked > seconds else None
         )
-        self._emit(told)
+        self._refresh(now, told)
         self._tell_news()
 
     def seconds_to_cool(self, request: Request, *, exclude: Collection[str] = (), now: float) -> float | None:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from langchain_cluster import Endpoint, Outcome, OutlierPolicy, Request
+import threading
+
+import pytest
+
+from langchain_cluster import Endpoint, EndpointStatus, Outcome, OutlierPolicy, Request
 from langchain_cluster.model.events import (
     EndpointReturned,
     EndpointWarm,
     Event,
     PanicChanged,
+    StatusChanged,
     TrafficMoved,
 )
 from tests.pool.watched import Watched
@@ -115,3 +120,49 @@ def test_a_call_for_a_shifted_tier_waits_for_the_tier_it_goes_to() -> None:
     assert watched.pool.room(asked, now=1000.0) == (1005.0, False)
     assert watched.pool.seconds_to_cool(asked, now=1000.0) == 5.0
     assert not watched.pool.anybody(asked, now=1000.0)
+
+
+def test_what_happens_while_another_thread_is_telling_is_told_after_it() -> None:
+    told: list[Event] = []
+    telling, go_on = threading.Event(), threading.Event()
+
+    def slow(event: Event) -> None:
+        if not telling.is_set():
+            telling.set()
+            go_on.wait(30.0)
+        told.append(event)
+
+    watched = Watched("a", "b")
+    watched.pool._emit = slow
+    other = threading.Thread(target=watched.pool.set_status, args=("a", EndpointStatus.BUSY))
+    other.start()
+    assert telling.wait(30.0)
+    watched.pool.set_status("a", EndpointStatus.OFFLINE)  # waits for nobody
+    watched.pool.mark("a", healthy=False)
+    watched.pool.remove("a")
+    go_on.set()
+    other.join(30.0)
+    names = [type(event).__name__ for event in told]
+    assert names == ["StatusChanged", "StatusChanged", "HealthChanged", "EndpointLeft"]
+    assert told[:2] == [
+        StatusChanged(1000.0, "a", EndpointStatus.BUSY, EndpointStatus.ONLINE),
+        StatusChanged(1000.0, "a", EndpointStatus.OFFLINE, EndpointStatus.BUSY),
+    ]
+
+
+def test_a_listener_that_raises_keeps_nobody_from_being_told_what_comes_next() -> None:
+    watched = Watched("a", "b")
+    told = watched.events.append
+
+    def failing(event: Event) -> None:
+        told(event)
+        raise RuntimeError("no")
+
+    watched.pool._emit = failing
+    with pytest.raises(RuntimeError):
+        watched.pool.set_status("a", EndpointStatus.BUSY)
+    watched.pool._emit = told
+    watched.pool.set_status("b", EndpointStatus.BUSY)
+    assert news(watched, StatusChanged) == [
+        StatusChanged(1000.0, id, EndpointStatus.BUSY, EndpointStatus.ONLINE) for id in "ab"
+    ]

@@ -289,6 +289,8 @@ def test_members_are_listed_by_condition() -> None:
     assert ids(EndpointFilter(seen_within=5)) == ["b"]
     watched.pool.force_open("a")
     assert ids(EndpointFilter(breaker_state="forced_open")) == ["a"]
+    with pytest.raises(ConfigError, match=r"'gpu-\*' is not a condition, such as EndpointFilter"):
+        ids("gpu-*")
 
 
 def test_reprs_tell_the_state() -> None:
