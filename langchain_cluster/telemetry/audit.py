@@ -14,7 +14,6 @@ import os
 import time
 from collections import deque
 from collections.abc import Callable
-from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
 from threading import Condition, Thread
@@ -24,11 +23,9 @@ import orjson
 
 from langchain_cluster.errors import ConfigError
 from langchain_cluster.model.call import Request
-from langchain_cluster.model.endpoint import Endpoint
 from langchain_cluster.model.events import CallEnded, Event
-from langchain_cluster.telemetry import anchor, names
-from langchain_cluster.telemetry.describe import describe
-from langchain_cluster.telemetry.metrics import outcome_of
+from langchain_cluster.telemetry import anchor
+from langchain_cluster.telemetry.audit_line import Lines
 
 _LOG = logging.getLogger("langchain_cluster.audit")
 MOST_WAITING = 20_000  # lines; a disk that is so far behind is gone
@@ -74,6 +71,7 @@ class AuditLog:
         self._user, self._clock = user, clock or time.time
         self._waiting: deque[Any] = deque()
         self._changed = Condition()
+        self._lines = Lines(self._user_of)
         self._thread: Thread | None = None
         self._writing = self._closed = self._troubled = False
         self._size: int | None = None
@@ -92,40 +90,16 @@ class AuditLog:
 
         def heard(event: Event) -> None:
             if type(event) is CallEnded:
-                answer = event.answer
+                request, answer = event.request, event.answer
                 member = None if answer is None or answer.endpoint is None else pool.get(answer.endpoint)
-                now = self._clock()
-                self.put(lambda: self.line(event, None if member is None else member.endpoint, now))
+                endpoint = None if member is None else member.endpoint
+                # Not the request, which holds what was said, unless somebody has to be shown it.
+                asked = None if self._user is None else request
+                whose = request.tenant, request.agent, request.role, request.tier
+                self.put((self._clock(), whose, asked, event.error, event.attempts, answer, endpoint))
 
         leave: Callable[[], None] = cluster.events.subscribe(heard)
         return leave
-
-    def line(self, event: CallEnded, endpoint: Endpoint | None, now: float) -> dict[str, Any]:
-        """What is written of a call: who, what, how it ended, when."""
-        request, answer = event.request, event.answer
-        told: dict[str, Any] = {
-            "time": datetime.fromtimestamp(now, UTC).isoformat(timespec="milliseconds"),
-            "tenant": request.tenant,
-            "user": self._user_of(request),
-            "agent": request.agent,
-            "operation": request.role.value,
-            "outcome": outcome_of(answer) if answer is not None else _failed(event.error),
-            "error": event.error,
-            "attempts": event.attempts,
-            "tier": request.tier,
-        }
-        if answer is not None:
-            told |= {
-                "tier": answer.tier,
-                "endpoint": answer.endpoint,
-                "model": None if endpoint is None else describe(endpoint).get(names.REQUEST_MODEL),
-                "cache": answer.source,
-                "input_tokens": None if answer.usage is None else answer.usage.input_tokens,
-                "output_tokens": None if answer.usage is None else answer.usage.output_tokens,
-                "cost_usd": answer.cost,
-                "seconds": round(answer.seconds, 6),
-            }
-        return told
 
     def _user_of(self, request: Request) -> str | None:
         if self._user is None:
@@ -136,7 +110,7 @@ class AuditLog:
             self._trouble("whose call it was cannot be told", error)
             return None
 
-    def put(self, line: dict[str, Any] | Callable[[], dict[str, Any]]) -> None:
+    def put(self, line: dict[str, Any] | tuple[Any, ...] | Callable[[], dict[str, Any]]) -> None:
         """Leave a line, or what makes it, to be written; never waits, never raises."""
         if len(self._waiting) >= MOST_WAITING or self._closed:
             self.lost += 1
@@ -206,7 +180,11 @@ class AuditLog:
     def _made(self, line: Any) -> dict[str, Any] | None:
         """A line that can be written: what is wrong with one call is not the others' loss."""
         try:
-            told: dict[str, Any] = line() if callable(line) else line
+            told: dict[str, Any]
+            if type(line) is tuple:
+                told = self._lines.line(*line)
+            else:
+                told = line() if callable(line) else line
             try:
                 orjson.dumps(told)
             except TypeError:  # no text that has an encoding, or another library's kind of number
@@ -305,12 +283,6 @@ class AuditLog:
 def rotated(path: Path, number: int) -> Path:
     """Where a file that was full lies; 1 is the latest."""
     return path.with_name(f"{path.name}.{number}")
-
-
-def _failed(error: str | None) -> str:
-    if error == "abandoned":
-        return "abandoned"
-    return outcome_of(type(error or "Exception", (Exception,), {})())
 
 
 def _plain(value: Any) -> Any:

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from urllib.parse import quote
 
 from opentelemetry.baggage import get_baggage
-from opentelemetry.trace import SpanContext
+from opentelemetry.trace import SpanContext, TraceState
 
 from langchain_cluster.errors import ConfigError
 
@@ -38,8 +38,9 @@ class Carried:
         trace_id, span_id, _, flags, state, valid = context
         if not valid:
             return {}
-        made = {"traceparent": f"00-{trace_id.to_bytes(16).hex()}-{span_id.to_bytes(8).hex()}-{flags:02x}"}
-        if state:
+        ids = f"{trace_id.to_bytes(16).hex()}-{span_id.to_bytes(8).hex()}"
+        made = {"traceparent": f"00-{ids}-{_FLAGS[flags & 0xFF]}"}
+        if state is not _NO_STATE and state:
             made["tracestate"] = state.to_header()
         if self.baggage:
             said = [(key, get_baggage(key)) for key in self.baggage]
@@ -49,4 +50,6 @@ class Carried:
         return made
 
 
+_FLAGS = tuple(f"{flags:02x}" for flags in range(256))
+_NO_STATE = TraceState.get_default()
 _TOKEN = "!#$&'*+-.^_`|~"  # what a key may hold beside letters and digits, RFC 7230

@@ -132,9 +132,13 @@ class Metrics:
         self, agent: str | None, ended: Any, seconds: float, age: float | None, context: SpanContext
     ) -> None:
         """A call ended: with an answer, an error, or abandoned; after `seconds`; a hit is `age` old."""
+        count = self._count_call
+        if type(ended) is not Answer:
+            self._fold.put((count, context, outcome_of(ended), agent, None, None, None, seconds, age))
+            return
         # Not the answer itself: what waits here would keep it alive.
-        told = (ended.endpoint, ended.source, ended.cost) if type(ended) is Answer else _UNANSWERED
-        self._fold.put((self._count_call, context, outcome_of(ended), agent, *told, seconds, age))
+        how, where, cost = outcome_of(ended), ended.endpoint, ended.cost
+        self._fold.put((count, context, how, agent, where, ended.source, cost, seconds, age))
 
     def attempted(
         self, endpoint: Any, facts: dict[str, Any], outcome: Outcome | None, context: SpanContext
@@ -147,8 +151,9 @@ class Metrics:
         if verdict is not Verdict.OK:
             error = str(type(outcome.error).__name__ if outcome.status is None else outcome.status)
         tokens = None if usage is None else (usage.input_tokens, usage.output_tokens)
-        told = outcome.seconds, error, tokens, outcome.first_token_seconds
-        self._fold.put((self._count_attempt, context, endpoint.id, facts, verdict, *told))
+        seconds, first = outcome.seconds, outcome.first_token_seconds
+        count = self._count_attempt
+        self._fold.put((count, context, endpoint.id, facts, verdict, seconds, error, tokens, first))
 
     def again(self, kind: str, endpoint: str) -> None:
         """A further attempt began: a "retry" at the same endpoint, a "failover", or a "hedge"."""
@@ -257,7 +262,6 @@ class Metrics:
                 made[names.METRIC_PER_TOKEN].record(max(0.0, seconds - first) / (tokens[1] - 1), labels)
 
 
-_UNANSWERED: tuple[None, None, None] = (None, None, None)
 _UNTIMED = (None, None, None, None)
 
 

@@ -16,6 +16,7 @@ from opentelemetry.trace import NonRecordingSpan, Span, SpanContext, SpanKind, T
 _RANDOM = int(getattr(TraceFlags, "RANDOM_TRACE_ID", 0))  # newer ones say how the id was made
 _SAMPLED = int(TraceFlags.SAMPLED)
 _FLAGS = {flags: TraceFlags(flags) for flags in (_SAMPLED, _SAMPLED | _RANDOM)}
+_NEW = tuple.__new__
 _NO_STATE = TraceState.get_default()
 
 
@@ -48,7 +49,8 @@ class Opening:
         attributes: dict[str, Any] | None = None,
     ) -> Span:
         """A span that has begun, under the current one or that of `context`; `attributes` become its own."""
-        if not self.plain:
+        place = self._place
+        if (place is None or place._span_processors is not self._known) and not self._look():
             opened: Span = self._found().start_span(name, context=context, kind=kind, attributes=attributes)
             return opened
         if context is None:
@@ -64,7 +66,8 @@ class Opening:
         attributes: dict[str, Any] | None = None,
     ) -> Span:
         """A span that has begun under this one; `attributes` become its own."""
-        if not self.plain:
+        place = self._place
+        if (place is None or place._span_processors is not self._known) and not self._look():
             context = trace.set_span_in_context(parent)
             opened: Span = self._found().start_span(name, context=context, kind=kind, attributes=attributes)
             return opened
@@ -86,7 +89,7 @@ class Opening:
                 flags = _FLAGS[_SAMPLED | (sampled & _RANDOM)]
         if parent is None:
             trace_id = ids.generate_trace_id()
-        made = SpanContext(trace_id, ids.generate_span_id(), False, flags, state)
+        made = _NEW(SpanContext, (trace_id, ids.generate_span_id(), False, flags, state, True))
         told = {} if attributes is None else attributes
         span: Span = self._plain(name, made, parent, kind, told, self._end, self._resource, self._scope)
         return span
@@ -126,7 +129,10 @@ def _quick(tracer: Any, processors: Any) -> bool:
         from opentelemetry.sdk.trace import sampling
         from opentelemetry.sdk.trace.export import BatchSpanProcessor, SimpleSpanProcessor
 
-        known = all(type(each) in (BatchSpanProcessor, SimpleSpanProcessor) for each in processors)
+        known = all(
+            type(each) in (BatchSpanProcessor, SimpleSpanProcessor) and not vars(each).keys() & _HOOKS
+            for each in processors
+        )
         limits = vars(tracer._span_limits)
         cut = limits["max_attribute_length"] is not None or limits["max_span_attribute_length"] is not None
         few = min(value for value in limits.values() if value is not None) < _ENOUGH
@@ -141,4 +147,5 @@ def _quick(tracer: Any, processors: Any) -> bool:
     return False
 
 
+_HOOKS = {"on_start", "on_end", "_on_ending"}  # some put their own in the place of a processor's
 _ENOUGH = 64  # attributes, events or links of one span: more than ours ever have

@@ -13,7 +13,17 @@ from typing import Any
 
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import Event, ReadableSpan
-from opentelemetry.trace import INVALID_SPAN_CONTEXT, Link, Span, SpanContext, SpanKind, Status, StatusCode
+from opentelemetry.trace import (
+    INVALID_SPAN_CONTEXT,
+    Link,
+    Span,
+    SpanContext,
+    SpanKind,
+    Status,
+    StatusCode,
+    TraceFlags,
+    TraceState,
+)
 from opentelemetry.util import types
 
 Finish = Callable[[ReadableSpan], None]
@@ -26,6 +36,8 @@ class PlainSpan(ReadableSpan, Span):
         attributes: become its own: nobody else may change them.
         finish: told once, when it has ended.
     """
+
+    __slots__ = ("context",)  # read more often than a property is worth
 
     # What few spans have; `ReadableSpan` reads all of it by these names.
     _events: Any = ()
@@ -47,7 +59,8 @@ class PlainSpan(ReadableSpan, Span):
         resource: Any,
         scope: Any,
     ) -> None:
-        self._name, self._context, self._parent, self._kind = name, context, parent, kind
+        self.context = self._context = context  # type: ignore[misc]  # a property of `ReadableSpan`
+        self._name, self._parent, self._kind = name, parent, kind
         self._attributes, self._finish = attributes, finish
         self._resource, self._instrumentation_scope = resource, scope
         self._start_time = time.time_ns()
@@ -112,6 +125,8 @@ class PlainSpan(ReadableSpan, Span):
 
 
 def fits() -> bool:
-    """Whether this release of the SDK keeps nothing of a readable span that is not in a `PlainSpan`."""
+    """Whether this release keeps nothing of a readable span or of a context that is not in ours."""
     ours = PlainSpan("", INVALID_SPAN_CONTEXT, None, SpanKind.INTERNAL, {}, print, None, None)
-    return all(hasattr(ours, name) for name in vars(ReadableSpan("", resource=Resource({}))))
+    kept = all(hasattr(ours, name) for name in vars(ReadableSpan("", resource=Resource({}))))
+    flags, state = TraceFlags(TraceFlags.SAMPLED), TraceState.get_default()
+    return kept and tuple(SpanContext(1, 2, False, flags, state)) == (1, 2, False, flags, state, True)

@@ -12,6 +12,8 @@ import pytest
 
 from langchain_cluster import ClusteredLLM, ConfigError, Endpoint, Policy, Price
 from langchain_cluster.cache import MemoryCache
+from langchain_cluster.model.call import Request
+from langchain_cluster.model.events import CallEnded
 from langchain_cluster.telemetry import AuditLog, OtelTracing, Telemetry
 from langchain_cluster.telemetry.audit import BEGINNING, rotated
 from langchain_cluster.telemetry.trail import Total, files, records, sums, verify
@@ -283,6 +285,19 @@ def test_too_many_lines_are_lost_and_counted(tmp_path: Path, monkeypatch: pytest
 def test_what_cannot_work_is_said_at_once(tmp_path: Path, options: dict[str, Any], told: str) -> None:
     with pytest.raises(ConfigError, match=told):
         AuditLog(**{"path": tmp_path / "a", **options})
+
+
+@pytest.mark.parametrize("user", [None, lambda request: "ann"])
+def test_what_waits_to_be_written_holds_no_question_unless_a_hook_wants_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, user: Any
+) -> None:
+    log, left = AuditLog(tmp_path / "audit.jsonl", user=user), []
+    monkeypatch.setattr(log, "put", left.append)
+    llm = ClusteredLLM([Endpoint("e", ScriptedModel("x"))], telemetry=Telemetry(OtelTracing(), audit=log))
+    llm.invoke("CANARY")
+    (told,) = left
+    assert any(isinstance(part, Request) for part in told) is (user is not None)
+    assert not any(isinstance(part, CallEnded) for part in told)
 
 
 def test_a_process_may_have_a_file_of_its_own(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -26,12 +27,14 @@ USED = {"input_tokens": 3, "output_tokens": 5, "total_tokens": 8}
 class Watching(sdk.SpanProcessor):  # type: ignore[misc]
     """One of somebody else's, that looks at spans when they begin."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, tells: bool = True) -> None:
         self.begun: list[Any] = []
+        self._tells = tells
 
     def on_start(self, span: Any, parent_context: Any = None) -> None:
         self.begun.append(span)
-        span.set_attribute("team", "blue")
+        if self._tells:
+            span.set_attribute("team", "blue")
 
 
 class Provided:
@@ -114,6 +117,26 @@ def test_they_are_plain_where_nobody_can_tell() -> None:
 )
 def test_who_samples_or_cuts_has_those_of_the_sdk(options: dict[str, Any]) -> None:
     assert isinstance(Provided(**options).opened(), sdk.Span)
+
+
+def test_a_processor_with_a_hook_of_its_own_has_those_of_the_sdk() -> None:
+    provided = Provided()
+    begun: list[Any] = []
+    (own,) = provided.provider._active_span_processor._span_processors
+    own.on_start = lambda span, parent_context=None: begun.append(span)
+    span = provided.opened()
+    assert begun == [span]
+
+
+def test_an_exporter_that_writes_json_writes_the_same() -> None:
+    def written(provided: Provided) -> Any:
+        provided.opened("x").end()
+        told = json.loads(provided.spans[0].to_json())
+        return {name: type(value) if "time" in name else value for name, value in told.items()} | {
+            "context": sorted(told["context"])
+        }
+
+    assert written(Provided()) == written(Provided(Watching(tells=False)))
 
 
 def test_a_processor_that_comes_later_sees_what_begins_from_then_on() -> None:
