@@ -191,4 +191,4 @@ async def test_an_hour_leaves_nothing_behind(
     assert hour.heard > MINUTES * CALLS, "everything was on"
     assert hour.failed < MINUTES * CALLS / 2
     assert log.lines > MINUTES * CALLS
-    assert len(list(tmp_path.iterdir())) == 3
+    assert len(list(tmp_path.iterdir())) == 4, "three files of the trail, and the note of its ends"
