@@ -12,7 +12,7 @@ from threading import Lock
 from typing import Any, Protocol, runtime_checkable
 
 from langchain_cluster.model.alert import Alert
-from langchain_cluster.model.call import Answer, Attempt, Outcome, Request, Resume
+from langchain_cluster.model.call import Answer, Attempt, Heard, Outcome, Request, Resume
 from langchain_cluster.model.endpoint import Endpoint, Load, Roster
 from langchain_cluster.model.events import Event
 from langchain_cluster.model.health import Health
@@ -158,6 +158,9 @@ class Opened(Protocol):
     def broke(self, error: BaseException, at: float) -> Outcome:
         """The outcome of a stream that raised `error`."""
 
+    def heard(self) -> Heard:
+        """What has come so far."""
+
     def partial(self) -> Any:
         """What was received so far, put together; None for nothing."""
 
@@ -172,6 +175,9 @@ class Span(Protocol):
 
     def __enter__(self) -> object: ...
     def __exit__(self, *details: Any) -> None: ...
+
+    def streams(self, stream: Opened) -> None:
+        """Of an attempt: what is answered comes in chunks, and `stream` knows which."""
 
     def end(self, ended: Outcome | Answer | BaseException | str | None) -> None:
         """It is over, and this is how; a second `end` does nothing."""

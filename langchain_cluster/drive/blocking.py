@@ -209,6 +209,8 @@ class BlockingDriver:
         until, reason = first_token_by(attempt, started)
         headers = _NO_HEADERS if span is None else span.headers
         stream = self.caller.open(attempt, headers, resume)
+        if span is not None:
+            span.streams(stream)
         outcome: Outcome | None = None
         chunks: Pump | InPlace | None = None
         read: list[Any] = []

@@ -215,6 +215,8 @@ class TaskDriver:
         until, reason = first_token_by(attempt, started)
         headers = _NO_HEADERS if span is None else span.headers
         stream = self.caller.open(attempt, headers, resume)
+        if span is not None:
+            span.streams(stream)
         chunks = stream.achunks()
         outcome: Outcome | None = None
         read: list[Any] = []

@@ -36,6 +36,7 @@ class Resumed:
         self._left = delivered  # still to be dropped
         self.chunks, self.achunks = stream.chunks, stream.achunks
         self.has_token, self.note, self.partial = stream.has_token, stream.note, stream.partial
+        self.heard = stream.heard
 
     def out(self, chunk: ChatGenerationChunk) -> ChatGenerationChunk | None:
         """What of `chunk` is new; None for nothing. Raises Disagrees where it is another text."""
@@ -85,7 +86,7 @@ class Prefilled:
         self._stream, self._delivered = stream, delivered
         self.chunks, self.achunks = stream.chunks, stream.achunks
         self.has_token, self.note, self.broke = stream.has_token, stream.note, stream.broke
-        self.out = stream.out
+        self.out, self.heard = stream.out, stream.heard
 
     def delivered(self) -> str | None:
         """The text handed out so far, in all; None when there was more than text."""

@@ -11,7 +11,7 @@ from langchain_core.outputs import ChatGenerationChunk
 from langchain_core.outputs.chat_generation import merge_chat_generation_chunks
 
 from langchain_cluster.endpoints.usage import finish_reason_of, storable, usage_of
-from langchain_cluster.model.call import Outcome, Usage, Verdict
+from langchain_cluster.model.call import Heard, Outcome, Usage, Verdict
 
 Chunks = Callable[[], Iterator[ChatGenerationChunk]]
 AChunks = Callable[[], AsyncIterator[ChatGenerationChunk]]
@@ -107,6 +107,10 @@ class ModelStream:
         )
         more = partial.tool_call_chunks or any(partial.additional_kwargs.values())
         return str(partial.text) if only_text and not more else None
+
+    def heard(self) -> Heard:
+        """What has come so far."""
+        return Heard(self._first_token, self._usage, self._kept)
 
     def ended(self, at: float) -> Outcome:
         """The stream ended by itself: OK if it said why, TRANSIENT if it was cut."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from types import MappingProxyType
@@ -168,6 +168,19 @@ class Resume:
 
     delivered: str = field(repr=False)
     prefill: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """What has come of a stream so far: also of one that is left, of which there is no `Outcome`.
+
+    Args:
+        chunks: all of them, as they were received.
+    """
+
+    first_token_seconds: float | None
+    usage: Usage | None
+    chunks: Sequence[Any] = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,14 +39,20 @@ class CallSpan(OtelSpan):
         under_way: attempts that have begun and not ended.
         queue: the span of its waiting, while it waits.
         context: of its span.
+        attempts: how many have begun.
+        hedged: whether one of them began beside another.
+        looked: whether a cache was asked.
         traced: whether there is one; else only metrics are wanted.
     """
 
     __slots__ = (
         "_began",
         "_tracing",
+        "attempts",
         "context",
+        "hedged",
         "last",
+        "looked",
         "metrics",
         "queue",
         "request",
@@ -61,7 +67,8 @@ class CallSpan(OtelSpan):
         self.context, self.traced = span.get_span_context(), span is not INVALID_SPAN
         self._began = time.perf_counter()
         self.last: tuple[str, str] | None = None
-        self.under_way = 0
+        self.attempts = self.under_way = 0
+        self.hedged = self.looked = False
         self.queue: OtelSpan | None = None
 
     def happened(self, name: str, attributes: Mapping[str, Any]) -> None:
@@ -88,9 +95,10 @@ class CallSpan(OtelSpan):
     def _tell(self, ended: Any) -> None:
         if type(ended) is not Answer:
             super()._tell(ended)
-            attempts = getattr(ended, "attempts", None)
-            if isinstance(ended, Exception) and attempts is not None:
-                self.span.set_attribute(names.ATTEMPTS, len(attempts))
+            known: dict[str, Any] = {names.ATTEMPTS: self.attempts, names.HEDGED: self.hedged}
+            if self.attempts:
+                known[names.CACHE] = "miss" if self.looked else "off"
+            self.span.set_attributes(known)
             return
         attributes: dict[str, Any] = {
             names.CACHE: ended.source,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -14,7 +15,12 @@ _MODELS = ("model_name", "model", "model_id")
 _ARGUMENTS = (
     ("temperature", names.REQUEST_TEMPERATURE),
     ("max_tokens", names.REQUEST_MAX_TOKENS),
+    ("max_completion_tokens", names.REQUEST_MAX_TOKENS),
     ("top_p", names.REQUEST_TOP_P),
+    ("top_k", names.REQUEST_TOP_K),
+    ("frequency_penalty", names.REQUEST_FREQUENCY_PENALTY),
+    ("presence_penalty", names.REQUEST_PRESENCE_PENALTY),
+    ("seed", names.REQUEST_SEED),
 )
 _ANSWERED = (
     (names.RESPONSE_MODEL, ("model_name", "model")),
@@ -34,6 +40,7 @@ def describe(endpoint: Endpoint) -> dict[str, Any]:
     name = model_of(endpoint)
     if name:
         attributes[names.REQUEST_MODEL] = name
+    attributes |= _settings(endpoint.model)
     place = urlsplit(endpoint.url or _first_text(model, _ADDRESSES) or "")
     try:
         if place.hostname:
@@ -96,11 +103,20 @@ def asked(payload: Any) -> dict[str, Any]:
     arguments = getattr(payload, "arguments", None)
     if not arguments:
         return {}
-    return {
-        name: arguments[argument]
-        for argument, name in _ARGUMENTS
-        if type(arguments.get(argument)) in (int, float)
-    }
+    return _wishes(arguments.get)
+
+
+def _wishes(get: Callable[[str], Any]) -> dict[str, Any]:
+    """Numbers alone: a text that ends an answer may be one of the prompt's."""
+    said = ((name, get(argument)) for argument, name in _ARGUMENTS)
+    return {name: given for name, given in said if type(given) in (int, float)}
+
+
+def _settings(model: Any) -> dict[str, Any]:
+    """What is asked of a model in every call: its own settings, and those of a binding of it."""
+    if not hasattr(model, "bound"):
+        return _wishes(lambda argument: getattr(model, argument, None))
+    return _settings(model.bound) | _wishes((getattr(model, "kwargs", None) or {}).get)
 
 
 def answered(value: Any) -> dict[str, Any]:
@@ -126,6 +142,17 @@ def answered(value: Any) -> dict[str, Any]:
                             found[name] = (said,) if name is names.FINISH_REASONS else said
                             break
     return found
+
+
+def streamed(chunks: Sequence[Any]) -> dict[str, Any]:
+    """The same of the chunks of a stream: some providers say it in the first, others in the last."""
+    found: dict[str, Any] = {}
+    for chunk in (*chunks[:1], *chunks[1:][-_LAST:]):
+        found |= answered(chunk)
+    return found
+
+
+_LAST = 3  # the reason, the usage, the mark of the end
 
 
 def _provider(model: Any) -> str:

@@ -41,6 +41,9 @@ class OtelSpan:
         """Whether it is over."""
         return self._ended
 
+    def streams(self, stream: Any) -> None:
+        """What is answered comes in chunks: of an attempt, see `AttemptSpan`."""
+
     def end(self, ended: Outcome | Answer | BaseException | str | None) -> None:
         """It is over: with an outcome, an answer, an error, a cache layer; None or an exit for abandoned."""
         if self._ended:

@@ -193,6 +193,8 @@ class OtelTracing:
             attributes[names.AGENT] = request.agent
         if request.tenant is not None:
             attributes[names.TENANT] = hashed(request.tenant)
+        if request.tier is not None:
+            attributes[names.TIER] = request.tier
         run = getattr(request.payload, "run", None)
         above = None if run is None else context_of(run)
         span = self._opening.span(_CALLS[request.role], above, attributes=attributes)
@@ -205,6 +207,7 @@ class OtelTracing:
         if parent.under_way or parent.last is not None:
             self._again(attempt, parent)
         parent.under_way += 1
+        parent.attempts += 1
         if not parent.traced:
             return AttemptSpan(INVALID_SPAN, NO_HEADERS, attempt, facts, INVALID_SPAN_CONTEXT, parent, self)
         payload = attempt.request.payload
@@ -221,6 +224,7 @@ class OtelTracing:
         """It is not the call's first attempt."""
         endpoint = attempt.endpoint.id
         if call.under_way > 0:
+            call.hedged = True
             kind, told = "hedge", {names.ENDPOINT: endpoint}
         else:
             before, verdict = call.last or ("", "")
@@ -234,6 +238,7 @@ class OtelTracing:
         """A call's look into the cache; None where only metrics are wanted."""
         if not parent.traced:
             return None
+        parent.looked = True
         return OtelSpan(self._opening.child(parent.span, names.LOOKUP))
 
 

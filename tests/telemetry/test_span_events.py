@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import json
 from threading import Thread
 from typing import Any
 
@@ -14,10 +15,20 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from tenacity import wait_none
 
-from langchain_cluster import BreakerPolicy, Capacity, ClusteredLLM, Endpoint, Overloaded, Policy, QueuePolicy
+from langchain_cluster import (
+    BreakerPolicy,
+    Capacity,
+    ClusteredLLM,
+    ConfigError,
+    Endpoint,
+    Overloaded,
+    Policy,
+    QueuePolicy,
+    StreamInterrupted,
+)
 from langchain_cluster.cache import MemoryCache
 from langchain_cluster.telemetry import Content, OtelTracing, filled, names
-from langchain_cluster.testing import ScriptedModel
+from langchain_cluster.testing import ScriptedModel, SimulatedServer
 
 
 class Seen:
@@ -147,6 +158,77 @@ def test_content_of_tools_and_pictures(seen: Seen) -> None:
     assert '"content":"look"' in attempt.attributes[names.INPUT_MESSAGES]
     assert "base64" not in attempt.attributes[names.INPUT_MESSAGES]
     assert '"name":"add"' in attempt.attributes[names.OUTPUT_MESSAGES]
+
+
+def test_content_of_a_stream_is_what_came_of_it() -> None:
+    told = Seen(content=Content())
+    llm = one(ScriptedModel("one two", "one two", ["one ", ConnectionError("cut")]), told)
+    list(llm.stream("hello"))
+    left = llm.stream("hello")
+    next(left)
+    left.close()
+    with pytest.raises(StreamInterrupted):
+        list(llm.stream("hello"))
+    whole, begun, broken = (
+        json.loads(a.attributes[names.OUTPUT_MESSAGES]) for a in told.named("chat scripted")
+    )
+    said = {"role": "assistant", "parts": [{"type": "text", "content": "one two"}], "finish_reason": "stop"}
+    assert whole == [said]
+    assert [each[0]["parts"][0]["content"].strip() for each in (begun, broken)] == ["one", "one"]
+
+
+def test_content_has_the_shape_of_the_conventions() -> None:
+    from langchain_core.messages import AIMessage, ToolMessage
+
+    call = {"name": "add", "args": {"a": 1}, "id": "c1", "type": "tool_call"}
+    told = Seen(content=Content())
+    one(ScriptedModel("2"), told).invoke(
+        [AIMessage("", tool_calls=[call]), ToolMessage("2", tool_call_id="c1")]
+    )
+    (attempt,) = told.named("chat scripted")
+    assert json.loads(attempt.attributes[names.INPUT_MESSAGES]) == [
+        {
+            "role": "assistant",
+            "parts": [{"type": "tool_call", "id": "c1", "name": "add", "arguments": {"a": 1}}],
+        },
+        {"role": "tool", "parts": [{"type": "tool_call_response", "id": "c1", "response": "2"}]},
+    ]
+    short = Content(max_chars=3).wrote([AIMessage("", tool_calls=[call])])
+    assert json.loads(str(short))[0]["parts"][0]["arguments"] == '{"a… [4 characters more]'
+    with pytest.raises(ConfigError, match="less than 1"):
+        Content(max_chars=0)
+
+
+def test_an_attempt_says_what_its_model_is_set_to(seen: Seen) -> None:
+    openai = pytest.importorskip("langchain_openai")
+    with SimulatedServer() as server:
+        model = openai.ChatOpenAI(
+            base_url=server.openai_url("e"),
+            model="m",
+            api_key="-",
+            temperature=0.5,
+            max_tokens=7,
+            stop=["SECRET"],
+        )
+        llm = one(model.bind(seed=4), seen)
+        llm.invoke("hello", temperature=1.0)
+        list(llm.stream("hello"))
+    asked, streamed = (dict(each.attributes) for each in seen.named("chat m"))
+    set_to = {names.REQUEST_TEMPERATURE: 1.0, names.REQUEST_MAX_TOKENS: 7, names.REQUEST_SEED: 4}
+    assert {name: asked[name] for name in set_to} == set_to
+    assert streamed[names.REQUEST_TEMPERATURE] == 0.5
+    assert streamed[names.RESPONSE_MODEL] == "m"
+    assert streamed[names.FINISH_REASONS] == ("stop",)
+    assert "SECRET" not in str(asked)
+
+
+def test_a_call_that_failed_says_how_far_it_came(seen: Seen) -> None:
+    llm = one(ScriptedModel(ConnectionError("down")), seen, cache=MemoryCache(), policy=Policy(attempts=1))
+    with pytest.raises(ConnectionError):
+        llm.invoke("hello", {"configurable": {"cluster": {"tier": "default"}}})
+    (call,) = seen.named(names.CALL)
+    known = {names.ATTEMPTS: 1, names.CACHE: "miss", names.HEDGED: False, names.TIER: "default"}
+    assert {name: call.attributes[name] for name in known} == known
 
 
 def test_whatever_telemetry_stumbles_over_the_call_goes_on(seen: Seen) -> None:

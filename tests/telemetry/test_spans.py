@@ -243,7 +243,7 @@ async def test_a_cancelled_call_ends_its_spans_as_abandoned(tracing: OtelTracing
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    are_abandoned(spans)
+    are_abandoned(spans, begun=False)
 
 
 def test_a_stream_that_is_left_ends_its_spans_as_abandoned(tracing: OtelTracing, spans: Spans) -> None:
@@ -277,12 +277,15 @@ async def test_a_stream_that_is_dropped_ends_its_spans(tracing: OtelTracing, spa
     assert spans.tree() == ["langchain_cluster chat", "  chat scripted"] * 2
 
 
-def are_abandoned(spans: Spans) -> None:
+def are_abandoned(spans: Spans, *, begun: bool = True) -> None:
     assert spans.tree() == ["langchain_cluster chat", "  chat scripted"]
+    attempt, call = spans.ended
+    assert [event.name for event in attempt.events] == [names.EVENT_FIRST_TOKEN] * begun
+    assert (attributes(attempt).get(names.FIRST_TOKEN_SECONDS, -1.0) >= 0) is begun
+    assert (attributes(call)[names.ATTEMPTS], attributes(call)[names.CACHE]) == (1, "off")
     for span in spans.ended:
         assert attributes(span)["langchain_cluster.verdict"] == "abandoned"
         assert span.status.status_code is StatusCode.UNSET, "nobody's fault"
-        assert not span.events
 
 
 def test_a_call_is_under_whatever_span_is_current(face: Face, tracing: OtelTracing, spans: Spans) -> None:

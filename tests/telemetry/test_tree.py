@@ -147,11 +147,12 @@ FAILOVER = (
 FIRST_TOKEN = ("langchain_cluster.event.first_token", {})
 
 
-def good(number: int, *, streaming: bool, stored: bool = True, endpoint: str = "good") -> Tree:
-    """An answer; of a stream that no cache keeps, nothing is known but what it cost."""
-    told: Tree = {"gen_ai.usage.input_tokens": 3, "gen_ai.usage.output_tokens": 5}
-    if stored or not streaming:
-        told["gen_ai.response.finish_reasons"] = ["stop"]
+def good(number: int, *, streaming: bool, endpoint: str = "good") -> Tree:
+    told: Tree = {
+        "gen_ai.response.finish_reasons": ["stop"],
+        "gen_ai.usage.input_tokens": 3,
+        "gen_ai.usage.output_tokens": 5,
+    }
     if streaming:
         return attempt(endpoint, number, "ok", {**told, SECONDS: "seconds"}, events=[FIRST_TOKEN])
     return attempt(endpoint, number, "ok", told)
@@ -164,6 +165,9 @@ def failed() -> Tree:
 
 def story(*, streams: bool) -> list[Tree]:
     """What a collector gets of it from a face that streams, or does not."""
+    left = attempt("good", 1, "abandoned", {})
+    if streams:  # after its first token
+        left = attempt("good", 1, "abandoned", {SECONDS: "seconds"}, events=[FIRST_TOKEN])
     return [
         call(
             streams,
@@ -177,9 +181,14 @@ def story(*, streams: bool) -> list[Tree]:
         call(True, answered("miss", 1), lookup("miss"), good(1, streaming=True)),
         call(
             streams,
-            {"langchain_cluster.verdict": "abandoned"},
+            {
+                "langchain_cluster.verdict": "abandoned",
+                "langchain_cluster.attempts": 1,
+                "langchain_cluster.cache": "miss",
+                "langchain_cluster.hedged": False,
+            },
             lookup("miss"),
-            attempt("good", 1, "abandoned", {}),
+            left,
         ),
     ]
 
@@ -319,8 +328,8 @@ def test_the_turns_of_an_agent(face: str, collector: Received) -> None:
     assert telemetry.shutdown(30.0)
     streams = "messages" in face
     turn = {**answered("off", 1), "langchain_cluster.endpoint": "bad"}
-    first = good(2, streaming=streams, stored=False)
-    later = good(1, streaming=streams, stored=False, endpoint="bad")
+    first = good(2, streaming=streams)
+    later = good(1, streaming=streams, endpoint="bad")
     assert forest(collector) == [
         call(streams, answered("off", 2), failed(), first, events=[FAILOVER]),
         call(streams, turn, later),
