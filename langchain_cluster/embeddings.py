@@ -19,7 +19,7 @@ from langchain_cluster.drive.spread import aspread, spread
 from langchain_cluster.endpoints.embedding import Texts
 from langchain_cluster.endpoints.vectors import digests_of
 from langchain_cluster.errors import ConfigError
-from langchain_cluster.faces import a_cluster, a_policy, a_request, policy_of_agent, settings_for
+from langchain_cluster.faces import a_cluster, a_policy, a_request, listed, policy_of_agent, settings_for
 from langchain_cluster.model.call import Answer, Request
 from langchain_cluster.model.endpoint import Endpoint, Role, labels_of
 from langchain_cluster.model.policy import Policy
@@ -146,7 +146,7 @@ class ClusteredEmbeddings(Embeddings):
 
     def embed_documents(self, texts: list[str]) -> Vectors:
         """One vector per text, in order; all of them or an error."""
-        if not texts:
+        if not (texts := listed(texts)):
             return []
         began, cluster = self.cluster.clock.now(), self.cluster
         if not len(cluster.pool):  # whose vectors are wanted shows when somebody has been discovered
@@ -162,7 +162,7 @@ class ClusteredEmbeddings(Embeddings):
 
     async def aembed_documents(self, texts: list[str]) -> Vectors:
         """The same, awaited."""
-        if not texts:
+        if not (texts := listed(texts)):
             return []
         began, cluster = self.cluster.clock.now(), self.cluster
         if not len(cluster.pool):

@@ -144,3 +144,10 @@ def a_request(
         payload=payload,
         fingerprint=fingerprint,
     )
+
+
+def listed(texts: Iterable[str]) -> list[str]:
+    """The texts as a list: what can be read only once has no length, and is never empty."""
+    if isinstance(texts, str):
+        raise TypeError("texts is a str, not a list of them")  # its letters are not meant
+    return list(texts)

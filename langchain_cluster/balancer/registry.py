@@ -12,7 +12,7 @@ from langchain_cluster.balancer.power_of_two import PowerOfTwo
 from langchain_cluster.balancer.prefix_affinity import PrefixAffinity
 from langchain_cluster.balancer.round_robin import RoundRobin
 from langchain_cluster.balancer.weighted import Weighted
-from langchain_cluster.errors import PluginError
+from langchain_cluster.errors import ConfigError, PluginError
 from langchain_cluster.kinds import factory
 from langchain_cluster.ports import Balancer
 
@@ -34,11 +34,15 @@ def balancer_named(given: str | Balancer) -> Balancer:
 
     Raises:
         PluginError: an unknown name, or something that is no balancer.
-        ConfigError: another package offers that name, and cannot be imported.
+        ConfigError: another package offers that name, and cannot be imported; a class.
     """
     if isinstance(given, str):
         balancer: Balancer = factory("balancer", given, BALANCERS, GROUP)()
         return balancer
+    if isinstance(given, type):
+        raise ConfigError(
+            f"{given.__name__} is a class: give one of its kind, {given.__name__}()", key="balancer"
+        )
     if not callable(getattr(given, "pick", None)):
         raise PluginError("balancer", repr(given), list(BALANCERS))
     return given

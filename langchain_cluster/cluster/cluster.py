@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from langchain_cluster.cache.caches import Caches
 from langchain_cluster.cluster.calls import Calls
-from langchain_cluster.cluster.given import a_keeper, a_list, a_policy, a_watch, an_alike_store
+from langchain_cluster.cluster.given import a_balancer, a_keeper, a_list, a_policy, a_watch, an_alike_store
 from langchain_cluster.drive import shelf
 from langchain_cluster.drive.audits import Audits
 from langchain_cluster.drive.background import Background
@@ -53,7 +53,6 @@ from langchain_cluster.model.policy import (
     ThrottlePolicy,
 )
 from langchain_cluster.model.stability import StabilityPolicy
-from langchain_cluster.plugins import make_balancer
 from langchain_cluster.pool.pool import Pool
 from langchain_cluster.ports import (
     AlertRule,
@@ -177,7 +176,7 @@ class Cluster(Calls):
         recalls = Recalls()
         self.pool = Pool(
             self._fixed,
-            balancer=make_balancer(balancer) if isinstance(balancer, str) else balancer,
+            balancer=a_balancer(balancer),
             breaker=breaker,
             outlier=outlier,
             slow_start=slow_start,

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from langchain_cluster.balancer.registry import balancer_named
 from langchain_cluster.errors import ConfigError
 from langchain_cluster.model.endpoint import Endpoint
 from langchain_cluster.model.policy import (
     Policy,
 )
 from langchain_cluster.model.stability import StabilityPolicy
-from langchain_cluster.ports import (
-    AlikeStore,
-)
+from langchain_cluster.plugins import make_balancer
+from langchain_cluster.ports import AlikeStore, Balancer
 
 if TYPE_CHECKING:
     from langchain_cluster.cluster.cluster import Cluster
@@ -40,6 +40,14 @@ def a_policy(given: Policy | Mapping[str, Any] | None, key: str, base: Policy | 
     if isinstance(given, Mapping):
         return base.but(**given)
     raise ConfigError(f"{type(given).__name__} is not a Policy", key=key)
+
+
+def a_balancer(given: str | Balancer) -> Balancer:
+    """The balancer, or a new one of that name. Raises ConfigError: it has no name for spans and tables."""
+    balancer = make_balancer(given) if isinstance(given, str) else balancer_named(given)
+    if not isinstance(getattr(balancer, "name", None), str):
+        raise ConfigError(f"{balancer!r} has no name: give it one, as an attribute", key="balancer.name")
+    return balancer
 
 
 def a_keeper(stability: StabilityPolicy | None) -> KeptRosters | None:

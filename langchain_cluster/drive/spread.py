@@ -37,7 +37,8 @@ class _Spread:
         try:
             for _ in range(threads):
                 workers.start(self._work)
-            clock.wait(self._gate, None)
+            if self._calls:  # else nobody would open the gate
+                clock.wait(self._gate, None)
         finally:
             self._over = True  # also when the caller is interrupted
         if self._failure is not None:

@@ -24,7 +24,7 @@ class Quorum:
 
     def __init__(self, need: int, *checks: HealthCheck) -> None:
         for check in checks:
-            if not isinstance(check, HealthCheck):
+            if isinstance(check, type) or not isinstance(check, HealthCheck):
                 raise ConfigError(f"{check!r} is no HealthCheck: it has no check and acheck", key="checks")
         if not 1 <= need <= len(checks):
             raise ConfigError(f"{need!r} of {len(checks)} checks cannot be asked for", key="need")

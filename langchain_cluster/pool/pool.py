@@ -8,6 +8,7 @@ from random import Random
 from threading import Lock, RLock
 
 from langchain_cluster.balancer.registry import balancer_named
+from langchain_cluster.errors import ConfigError
 from langchain_cluster.guard.limits import RateLimits
 from langchain_cluster.guard.throttle import Throttle
 from langchain_cluster.model.call import Outcome, Request, Verdict
@@ -144,6 +145,7 @@ class Pool(Operations):
 
         Raises:
             NoEndpointAvailable: nobody may be asked; its `retry_after` is the soonest anybody may.
+            ConfigError: the balancer, of another package, picked something that is not in the pool.
         """
         if now is None:
             now = self._clock.now()
@@ -177,6 +179,11 @@ class Pool(Operations):
                     member = ready[0]
                 else:
                     member = self.balancer.pick(ready, request, now, self._rng)
+                    if type(member) is not Member or member is not snapshot.by_id.get(member.endpoint.id):
+                        raise ConfigError(
+                            f"{self.balancer!r} picked {member!r}, which is none of its candidates",
+                            key="balancer.pick",
+                        )
                 if (lease := self._admit(member, request, now, penalty)) is not None:
                     return lease
                 # Full ones go all at once: where most are, to find that out one by one takes long.

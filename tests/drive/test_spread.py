@@ -84,3 +84,8 @@ async def test_leaving_cancels_all_of_them() -> None:
     with pytest.raises(asyncio.CancelledError):
         await task
     assert ended == [1, 1, 1]
+
+
+async def test_nothing_to_do_is_done_at_once() -> None:
+    assert spread([], at_once=4, workers=Workers(), clock=SystemClock()) == []
+    assert await aspread([], at_once=4) == []

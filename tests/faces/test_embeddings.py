@@ -277,9 +277,19 @@ def test_what_is_no_list_of_texts_or_no_number_is_told(colour: Colour) -> None:
     pool = ClusteredEmbeddings([Endpoint("a", ScriptedEmbeddings())])
     with pytest.raises(TypeError, match="text 1 is a int, not a str"):
         colour.documents(pool, ["a", 1])  # type: ignore[list-item]
+    with pytest.raises(TypeError, match="texts is a str, not a list of them"):
+        colour.documents(pool, "abc")  # type: ignore[arg-type]
     for wrong in ({"batch_size": 0}, {"max_concurrency": 0}, {"dimensions": 1.5}, {"max_concurrency": None}):
         with pytest.raises(ConfigError, match="is not an integer >= 1"):
             ClusteredEmbeddings([Endpoint("a", ScriptedEmbeddings())], **wrong)
+
+
+@pytest.mark.parametrize("batch_size", [None, 1, 2])
+def test_texts_that_can_be_read_only_once_are_read_once(colour: Colour, batch_size: int | None) -> None:
+    pool = ClusteredEmbeddings([Endpoint("a", ScriptedEmbeddings())], batch_size=batch_size)
+    wanted = colour.documents(pool, ["a", "b", "c"])
+    assert colour.documents(pool, iter("abc")) == wanted  # type: ignore[arg-type]
+    assert colour.documents(pool, iter("")) == []  # type: ignore[arg-type]
 
 
 # -- the cache ------------------------------------------------------------------------------------------

@@ -378,3 +378,5 @@ def test_a_check_may_be_named() -> None:
         Periodic(42)  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="no HealthCheck"):
         Periodic(HttpCheck)  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="no HealthCheck"):
+        All(TcpCheck(), HttpCheck)  # type: ignore[arg-type]

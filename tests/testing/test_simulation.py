@@ -4,6 +4,7 @@ import pytest
 
 from langchain_cluster import ConfigError, Endpoint
 from langchain_cluster.testing import ClosedLoop, Failing, Fixed, LogNormal, Poisson, simulate
+from langchain_cluster.testing.simulated.latency import Uniform
 
 TEN = [Endpoint(f"e{n}") for n in range(10)]
 ONE_SLOW = {f"e{n}": LogNormal(1.0 if n == 0 else 0.1, 0.5) for n in range(10)}
@@ -65,3 +66,29 @@ def test_service_times_count() -> None:
 def test_an_unknown_endpoint_is_an_error() -> None:
     with pytest.raises(ConfigError, match=r"no endpoint 'e11'.*did you mean 'e1'"):
         simulate(TEN, service={"e11": Fixed(1.0)})
+
+
+@pytest.mark.parametrize("seconds", [-1.0, float("nan"), float("inf"), "soon", True])
+def test_a_time_that_is_none_is_refused(seconds: object) -> None:
+    for service in (seconds, {"e1": seconds}):
+        with pytest.raises(ConfigError, match=r"^service"):
+            simulate(TEN, service=service, calls=1)  # type: ignore[arg-type]
+    for make in (Fixed, lambda s: Uniform(s, 1.0), lambda s: Uniform(1.0, s), lambda s: LogNormal(s, 0.5)):
+        with pytest.raises(ConfigError, match="is not a finite number >= "):
+            make(seconds)  # type: ignore[arg-type]
+
+
+def test_the_other_numbers_of_a_distribution_are_checked_too() -> None:
+    for make, told in (
+        (lambda: Uniform(2.0, 1.0), "Uniform.high: 1.0 is not a finite number >= 2"),
+        (lambda: LogNormal(0.0, 1.0), "LogNormal.median: its logarithm is taken, and 0 has none"),
+        (lambda: LogNormal(1.0, -1.0), "LogNormal.sigma: -1.0 is not a finite number >= 0"),
+    ):
+        with pytest.raises(ConfigError, match=told):
+            make()
+
+
+@pytest.mark.parametrize("q", [-0.1, 1.1, 99, float("nan")])
+def test_a_quantile_is_a_part(q: float) -> None:
+    with pytest.raises(ConfigError, match=r"q: .* is not a number from 0 to 1"):
+        simulate(TEN, calls=10).quantile(q)

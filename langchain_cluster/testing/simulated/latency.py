@@ -6,6 +6,8 @@ import math
 from dataclasses import dataclass
 from typing import Protocol
 
+from langchain_cluster.errors import ConfigError
+
 __all__ = ["Fixed", "Latency", "LogNormal", "Uniform", "draw", "parse"]
 
 
@@ -25,10 +27,13 @@ class Rng(Protocol):
 class Fixed:
     """Always the same.
 
-    seconds: >= 0.
+    seconds: >= 0. Raises ConfigError, as all of these, for a number out of range.
     """
 
     seconds: float
+
+    def __post_init__(self) -> None:
+        _at_least(0.0, self.seconds, "Fixed.seconds")
 
     def draw(self, rng: Rng) -> float:
         return self.seconds
@@ -44,6 +49,10 @@ class Uniform:
     low: float
     high: float
 
+    def __post_init__(self) -> None:
+        _at_least(0.0, self.low, "Uniform.low")
+        _at_least(self.low, self.high, "Uniform.high")
+
     def draw(self, rng: Rng) -> float:
         return rng.uniform(self.low, self.high)
 
@@ -58,11 +67,22 @@ class LogNormal:
     median: float
     sigma: float
 
+    def __post_init__(self) -> None:
+        _at_least(0.0, self.median, "LogNormal.median")
+        if not self.median:
+            raise ConfigError("its logarithm is taken, and 0 has none", key="LogNormal.median")
+        _at_least(0.0, self.sigma, "LogNormal.sigma")
+
     def draw(self, rng: Rng) -> float:
         return rng.lognormvariate(math.log(self.median), self.sigma)
 
 
 Latency = float | Distribution
+
+
+def _at_least(least: float, value: float, key: str) -> None:
+    if type(value) not in (int, float) or not least <= value < math.inf:
+        raise ConfigError(f"{value!r} is not a finite number >= {least:g}", key=key)
 
 
 def draw(latency: Latency, rng: Rng) -> float:

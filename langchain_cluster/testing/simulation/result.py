@@ -9,6 +9,7 @@ from math import ceil, inf, nan
 from typing import Any, NamedTuple
 
 from langchain_cluster.model.call import Verdict
+from langchain_cluster.testing.simulation import traffic
 
 
 class Tried(NamedTuple):
@@ -63,8 +64,9 @@ class Simulation:
     def quantile(self, q: float, endpoint: str | None = None) -> float:
         """The latency that a part `q` (0-1) of the answered calls did not exceed; NaN without any.
 
-        With an `endpoint`: of the attempts it answered.
+        With an `endpoint`: of the attempts it answered. Raises ConfigError: `q` is not from 0 to 1.
         """
+        traffic.number(q, "q", most=1.0)
         if endpoint is None:
             times = sorted(self.latencies)
         else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from math import inf
 from random import Random
 from typing import Any
 
@@ -79,6 +80,8 @@ def simulate(
             key="policy",
         )
     by_id = service if isinstance(service, Mapping) else {}
+    for id, latency in by_id.items() if by_id else [("", service)]:
+        _check(latency, f"service.{id}".rstrip("."))
     run = Run(endpoints, balancer, arrivals, calls, policy, Random(seed), seed, pool_options, progress)
     default = {} if service is None or isinstance(service, Mapping) else _Everybody(service)
     run.servers = Servers(by_id or default, slots, mishaps, sessions, run.rng)
@@ -93,6 +96,13 @@ def simulate(
     run.go()
     run.check(named)
     return run.result
+
+
+def _check(latency: Any, key: str) -> None:
+    if latency is not None and not callable(getattr(latency, "draw", None)):
+        traffic.number(latency, key)
+        if latency == inf:
+            raise ConfigError("an answer has an end: an endpoint without one is `Hanging`", key=key)
 
 
 class _Everybody(dict[str, Latency]):
