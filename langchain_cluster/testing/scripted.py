@@ -151,9 +151,13 @@ def _whole(step: Any, wait: Callable[[float], Any]) -> ChatResult:
     if isinstance(step, BaseException | type):
         _raise(step)
     message = step.model_copy() if isinstance(step, AIMessage) else AIMessage(content=step)
-    return ChatResult(
-        generations=[ChatGeneration(message=message, generation_info={"finish_reason": "stop"})]
-    )
+    return ChatResult(generations=[ChatGeneration(message=message, generation_info=_ended(message))])
+
+
+def _ended(message: AIMessage) -> dict[str, str] | None:
+    """Why it stopped: as the message itself says, or else because it was done."""
+    says = message.response_metadata.keys() & {"finish_reason", "stop_reason", "done_reason"}
+    return None if says else {"finish_reason": "stop"}
 
 
 def _parts(step: Any) -> list[Any]:
@@ -174,4 +178,4 @@ def _chunk(part: Any) -> ChatGenerationChunk:
         _raise(part)
     message = part if isinstance(part, AIMessageChunk) else AIMessageChunk(content=part)
     last = message.chunk_position == "last"
-    return ChatGenerationChunk(message=message, generation_info={"finish_reason": "stop"} if last else None)
+    return ChatGenerationChunk(message=message, generation_info=_ended(message) if last else None)

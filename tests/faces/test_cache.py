@@ -273,6 +273,13 @@ def test_an_answer_cut_at_its_limit_is_not_kept(face: Face, server: SimulatedSer
     assert llm.cluster.cache.stats().sets == 0
 
 
+@pytest.mark.parametrize("reason", ["length", "content_filter", "max_tokens", "refusal"])
+def test_an_answer_that_says_it_is_not_whole_is_not_kept(reason: str, face: Face) -> None:
+    llm = cached(ScriptedModel(AIMessage("half an ans", response_metadata={"finish_reason": reason})))
+    face.ask(llm, "hello")
+    assert llm.cluster.cache.stats().sets == 0
+
+
 @pytest.mark.parametrize("fault", [faults.ContentFilter(finish=True), faults.Status(400)], ids=repr)
 def test_a_refusal_is_not_kept(fault: Any, face: Face, server: SimulatedServer, openai: Models) -> None:
     server.fail(fault, endpoint="refusing", times=1)
