@@ -211,7 +211,7 @@ def _scale(weights: Sequence[float], vnodes: int) -> float:
     """
     heaviest, scale = max(weights), 1.0
     if heaviest < 1.0:
-        scale = 2.0 ** -int(log2(heaviest) // 1)
+        scale = 2.0 ** min(1000, -int(log2(heaviest) // 1))  # 1024 is more than a float can hold
     while scale * vnodes * sum(weights) > MOST_POINTS:
         scale /= 2.0
     return scale

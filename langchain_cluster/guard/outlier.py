@@ -80,14 +80,19 @@ class Outliers:
             record.row += 1
             return self._reason(id, record, now)
 
-    def note_old(self, id: str, *, calls: int, age: float) -> str | None:
+    def note_old(self, id: str, *, calls: int, age: float, now: float) -> str | None:
         """`calls` in flight are too old, the oldest by `age` seconds; why to eject, or None."""
-        most = self.policy.consecutive_failures
+        policy = self.policy
         with self._lock:
-            row = self._records[id].row if id in self._records else 0
-        if most is not None and calls + row >= most:
-            return f"{calls} calls in flight, the oldest for {age:.1f} s"
-        return None
+            record = self._records.get(id)
+            row, ended, failed = 0, 0, 0
+            if record is not None:
+                row, (ended, failed, _) = record.row, record.window.totals(now)
+            peers = len(self._records) - (record is not None)
+        in_a_row = policy.consecutive_failures is not None and calls + row >= policy.consecutive_failures
+        every = ended + calls
+        most = every >= policy.min_calls and peers and (failed + calls) / every >= policy.failure_rate
+        return f"{calls} calls in flight, the oldest for {age:.1f} s" if in_a_row or most else None
 
     def _reason(self, id: str, record: _Record, now: float) -> str | None:
         policy = self.policy

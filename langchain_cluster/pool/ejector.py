@@ -57,7 +57,7 @@ class Ejector:
             return False
         with member.lock:
             old = sum(now - started > limit for started in member.starts.values())
-        reason = self._outliers.note_old(member.endpoint.id, calls=old, age=age)
+        reason = self._outliers.note_old(member.endpoint.id, calls=old, age=age, now=now)
         return reason is not None and self._try(member, reason, snapshot, now)
 
     def _try(self, member: Member, reason: str, snapshot: Snapshot, now: float) -> bool:

@@ -130,6 +130,8 @@ def test_the_table_says_what_the_ring_says() -> None:
 def test_heavy_endpoints_get_more_keys() -> None:
     counts = Counter(homes(named("abcd", a=3.0, b=2.0), KEYS[:40_000]))
     assert [counts[id] / 40_000 for id in "abcd"] == pytest.approx([3 / 7, 2 / 7, 1 / 7, 1 / 7], rel=0.2)
+    for weight in (1e-300, 5e-324):  # the smallest there is
+        assert set(homes(named("ab", a=weight, b=weight), KEYS[:100])) == {"a", "b"}
     light = Counter(homes(named("ab", a=0.003, b=0.001), KEYS[:40_000]))
     assert light["a"] / 40_000 == pytest.approx(0.75, rel=0.1)
 

@@ -113,11 +113,22 @@ def test_what_is_forgotten_begins_anew() -> None:
 
 def test_old_calls_in_flight_add_to_the_failures_in_a_row() -> None:
     watch = outliers(consecutive_failures=5)
-    assert watch.note_old("a", calls=4, age=9.0) is None
-    assert watch.note_old("a", calls=5, age=9.0) == "5 calls in flight, the oldest for 9.0 s"
+    assert watch.note_old("a", calls=4, age=9.0, now=0.0) is None
+    assert watch.note_old("a", calls=5, age=9.0, now=0.0) == "5 calls in flight, the oldest for 9.0 s"
     noted(watch, "a", "xx")
-    assert watch.note_old("a", calls=3, age=9.0) is not None
-    assert outliers(consecutive_failures=None).note_old("a", calls=99, age=9.0) is None
+    assert watch.note_old("a", calls=3, age=9.0, now=0.0) is not None
+
+
+def test_old_calls_in_flight_add_to_the_failure_rate() -> None:
+    watch = outliers(consecutive_failures=None, min_calls=20, failure_rate=0.5, window=30.0)
+    noted(watch, "a", "." * 12 + "x" * 2)
+    assert watch.note_old("a", calls=99, age=9.0, now=0.0) is None  # it has no peers
+    noted(watch, "b", "." * 20)
+    assert watch.note_old("a", calls=5, age=9.0, now=0.0) is None  # of 19
+    assert watch.note_old("a", calls=9, age=9.0, now=0.0) is None  # 11 of 23
+    assert watch.note_old("a", calls=10, age=9.0, now=0.0) == "10 calls in flight, the oldest for 9.0 s"
+    assert watch.note_old("a", calls=19, age=9.0, now=60.0) is None  # what had ended is forgotten
+    assert watch.note_old("new", calls=20, age=9.0, now=60.0) is not None
 
 
 @pytest.mark.parametrize(("typical", "seconds"), [(0.0, OLD), (0.1, OLD), (1.0, 10.0)])
