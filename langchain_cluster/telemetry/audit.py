@@ -18,6 +18,7 @@ from hashlib import sha256
 from pathlib import Path
 from threading import Condition, Thread
 from typing import Any
+from weakref import ref
 
 import orjson
 
@@ -40,7 +41,7 @@ class AuditLog:
 
     Args:
         path: of the file; `{pid}` stands for the process, which one file is for: two writers would
-            break each other's chain.
+            break each other's chain. The child of a fork writes to one with its process in the name.
         max_bytes: from which size on it is rotated, >= 1,000; None for never.
         keep: how many rotated files are kept, >= 1.
         chain: whether lines are chained by their hashes.
@@ -66,23 +67,38 @@ class AuditLog:
             raise ConfigError(f"max_bytes {max_bytes} is less than 1000", key="audit.max_bytes")
         if keep < 1:
             raise ConfigError(f"keep {keep} is less than 1", key="audit.keep")
-        self.path = Path(os.fspath(path).replace("{pid}", str(os.getpid())))
+        self._given = os.fspath(path)
+        self.path = Path(self._given.replace("{pid}", str(os.getpid())))
         self.max_bytes, self.keep, self.chain = max_bytes, keep, chain
         self._user, self._clock = user, clock or time.time
-        self._waiting: deque[Any] = deque()
-        self._changed = Condition()
         self._lines = Lines(self._user_of)
-        self._thread: Thread | None = None
-        self._writing = self._closed = self._troubled = False
-        self._size: int | None = None
-        self._last, self._number, self._first = BEGINNING, 0, 1
-        self.lost = 0
+        self._closed = False
+        self._begin()
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self.path.open("ab").close()
         except OSError as error:
             raise ConfigError(f"{self.path}: {error.strerror}", key="audit.path") from None
         atexit.register(self.close, 2.0)
+        known = ref(self)
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=lambda: None if (log := known()) is None else log._forked())
+
+    def _begin(self) -> None:
+        self._waiting: deque[Any] = deque()
+        self._changed = Condition()
+        self._thread: Thread | None = None
+        self._writing = self._troubled = False
+        self._size: int | None = None
+        self._last, self._number, self._first = BEGINNING, 0, 1
+        self.lost = 0
+
+    def _forked(self) -> None:
+        """This is the child: the file is its parent's, and so is what waits to be written there."""
+        pid = str(os.getpid())
+        path = Path(self._given.replace("{pid}", pid))
+        self.path = path if "{pid}" in self._given else path.with_stem(f"{path.stem}-{pid}")
+        self._begin()
 
     def listen(self, cluster: Any) -> Callable[[], None]:
         """Write down every call of a cluster from now on; the result ends it."""

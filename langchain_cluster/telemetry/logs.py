@@ -54,10 +54,12 @@ class EventLog:
     Args:
         logger: its name.
         calls: whether calls that succeed, and attempts, are logged too.
+        tracing: what knows the spans of calls, for `JsonFormatter`.
     """
 
-    def __init__(self, logger: str = LOGGER, *, calls: bool = False) -> None:
+    def __init__(self, logger: str = LOGGER, *, calls: bool = False, tracing: Any = None) -> None:
         self._logger = logging.getLogger(logger)
+        self._context_of = getattr(tracing, "context_of", None)
         self._calls = calls
         self._cache_failed = False
         self._not_cached: set[tuple[str, str]] = set()
@@ -71,7 +73,10 @@ class EventLog:
             told = described(event)
             name = sub(r"(?<=[a-z])(?=[A-Z])", "_", type(event).__name__).lower()
             line = " ".join([name, *(f"{key}={value}" for key, value in told.items())])
-            self._logger.log(level, "%s", line, extra={"event": {"name": name, **told}})
+            extra: dict[str, Any] = {"event": {"name": name, **told}}
+            if self._context_of is not None and (context := self._context_of(event)) is not None:
+                extra["span_context"] = context  # a call's own span is not the current one here
+            self._logger.log(level, "%s", line, extra=extra)
 
     def _worth(self, event: events.Event) -> bool:
         if isinstance(event, events.CallEnded):
@@ -97,7 +102,8 @@ def attach(cluster: Observed, *, logger: str = LOGGER, calls: bool = False) -> C
     Args:
         logger, calls: see `EventLog`.
     """
-    unsubscribe: Callable[[], None] = cluster.events.subscribe(EventLog(logger, calls=calls))
+    log = EventLog(logger, calls=calls, tracing=getattr(cluster, "tracing", None))
+    unsubscribe: Callable[[], None] = cluster.events.subscribe(log)
     return unsubscribe
 
 
@@ -172,7 +178,7 @@ class JsonFormatter(logging.Formatter):
             error = record.exc_info[1]
             ours = isinstance(error, ClusterError)
             told["error"] = scrub(f"{type(error).__name__}: {error}") if ours else kind_of(error)
-        context = trace.get_current_span().get_span_context()
+        context = getattr(record, "span_context", None) or trace.get_current_span().get_span_context()
         if context.is_valid:
             told["trace_id"] = trace.format_trace_id(context.trace_id)
             told["span_id"] = trace.format_span_id(context.span_id)

@@ -14,7 +14,7 @@ from typing import Any
 from weakref import ref
 
 from opentelemetry import trace
-from opentelemetry.trace import INVALID_SPAN, INVALID_SPAN_CONTEXT, Span, SpanKind
+from opentelemetry.trace import INVALID_SPAN, INVALID_SPAN_CONTEXT, Span, SpanContext, SpanKind
 
 from langchain_cluster.errors import Overloaded
 from langchain_cluster.model.call import Attempt, Request
@@ -25,6 +25,7 @@ from langchain_cluster.model.events import (
     CallDequeued,
     CallQueued,
     CallShed,
+    EndpointEjected,
     EndpointLeft,
     Event,
 )
@@ -154,6 +155,15 @@ class OtelTracing:
                 self.touched.pop(left.id, None)
                 self._described.forget(left.id)
 
+    def context_of(self, event: Event) -> SpanContext | None:
+        """The span of the call in which this happened; None when it happened in none, or that is over."""
+        call = self.calls.get(id(getattr(event, "request", None)))
+        if call is not None:
+            return call.context
+        report = getattr(event, "report", event)
+        span = self.touched.get(getattr(report, "endpoint", None) or "") if type(event) in _CAUSED else None
+        return span.get_span_context() if span is not None and span.is_recording() else None
+
     @property
     def traced(self) -> bool:
         """Whether a span would be seen by anybody: a processor, or a trace that is under way."""
@@ -242,6 +252,7 @@ class OtelTracing:
         return OtelSpan(self._opening.child(parent.span, names.LOOKUP))
 
 
+_CAUSED = frozenset({AttemptEnded, BreakerChanged, EndpointEjected})  # by the call that asked last there
 _SILENT = (trace.ProxyTracerProvider, trace.NoOpTracerProvider)
 _AGAIN = {"hedge": names.EVENT_HEDGE, "retry": names.EVENT_RETRY, "failover": names.EVENT_FAILOVER}
 

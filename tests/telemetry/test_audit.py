@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Iterator
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import orjson
@@ -302,6 +304,31 @@ def test_what_waits_to_be_written_holds_no_question_unless_a_hook_wants_it(
 
 def test_a_process_may_have_a_file_of_its_own(tmp_path: Path) -> None:
     assert AuditLog(tmp_path / "audit-{pid}.jsonl").path.name != "audit-{pid}.jsonl"
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there are no forks here")
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+@pytest.mark.parametrize("name", ["audit.jsonl", "audit-{pid}.jsonl"])
+def test_the_child_of_a_fork_has_a_file_of_its_own(tmp_path: Path, name: str) -> None:
+    log = AuditLog(tmp_path / name, chain=True)
+    log.put({"tenant": "parent"})
+    assert log.flush()
+    log._thread = Thread()  # nobody writes: it stays in the queue
+    log._thread.is_alive = lambda: True  # type: ignore[method-assign]
+    log.put({"tenant": "waits"})
+    child = os.fork()
+    if child == 0:
+        log.put({"tenant": "child"})
+        log.flush(10.0)
+        os._exit(0)
+    os.waitpid(child, 0)
+    log._thread = None
+    log.put({"tenant": "parent"})
+    assert [line["tenant"] for line in lines(log)] == ["parent", "waits", "parent"]
+    own = tmp_path / f"audit-{child}.jsonl"
+    assert [line["tenant"] for line in records(own)] == ["child"]
+    assert (verify(log.path).problem, verify(own).problem) == (None, None)
+    log.close()
 
 
 def test_a_hit_costs_nothing_and_says_so(tmp_path: Path) -> None:

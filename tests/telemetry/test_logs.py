@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 import sys
@@ -9,10 +10,22 @@ from typing import Any
 
 import pytest
 from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from langchain_cluster import BreakerPolicy, Cluster, ClusteredLLM, ConfigError, Endpoint, Outcome, Request
+from langchain_cluster import (
+    BreakerPolicy,
+    Cluster,
+    ClusteredLLM,
+    ConfigError,
+    Endpoint,
+    Outcome,
+    Policy,
+    Request,
+)
 from langchain_cluster.model import events
 from langchain_cluster.model.call import Answer, AttemptReport, Verdict
+from langchain_cluster.telemetry import OtelTracing
 from langchain_cluster.telemetry.logs import EventLog, JsonFormatter, attach, described
 from langchain_cluster.telemetry.scrub import hashed, scrub
 from langchain_cluster.testing import ScriptedModel
@@ -134,6 +147,35 @@ def test_json_has_the_fields_and_the_trace() -> None:
     assert told["trace_id"] == f"{span.get_span_context().trace_id:032x}"
     assert told["span_id"] == f"{span.get_span_context().span_id:016x}"
     assert "trace_id" not in formatted("hello")
+
+
+async def test_what_happens_in_a_call_has_its_trace() -> None:
+    seen, kept = InMemorySpanExporter(), io.StringIO()
+    provider = TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(seen))
+    handler = logging.StreamHandler(kept)
+    handler.setFormatter(JsonFormatter())
+    logger = logging.getLogger("tests.logs.trace")
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    llm = ClusteredLLM(
+        [Endpoint("a", ScriptedModel(ConnectionError("down")))],
+        tracing=OtelTracing(provider),
+        policy=Policy(attempts=1),
+        breaker=BreakerPolicy(consecutive_failures=1),
+    )
+    attach(llm.cluster, logger="tests.logs.trace", calls=True)
+    with pytest.raises(ConnectionError):
+        await llm.ainvoke("hello")
+    llm.cluster.pool.drain("a")
+    told = {line["event"]["name"]: line for line in map(json.loads, kept.getvalue().splitlines())}
+    call = seen.get_finished_spans()[-1].context
+    for name in ("attempt_ended", "breaker_changed", "call_ended"):
+        assert (told[name]["trace_id"], told[name]["span_id"]) == (
+            f"{call.trace_id:032x}",
+            f"{call.span_id:016x}",
+        )
+    assert "trace_id" not in told["status_changed"], "nobody's call"
 
 
 @pytest.mark.parametrize(
