@@ -6,7 +6,7 @@ from zlib import crc32
 from langchain_core.embeddings import Embeddings
 
 from langchain_cluster import ClusteredLLM, Endpoint
-from langchain_cluster.cache.semantic import SemanticCache
+from langchain_cluster.cache import SemanticCache
 from langchain_cluster.testing import ScriptedModel
 
 

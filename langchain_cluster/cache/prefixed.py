@@ -112,5 +112,7 @@ class Prefixed:
         read: list[tuple[bytes, float | None] | None] = []
         for value, left in zip(found[::2], found[1::2], strict=True):
             looked = self.looked(value)
-            read.append(None if looked is None else (looked, None if left < 0 else max(left, 1) / 1000))
+            # -1: it has no end; -2: it ended between the two.
+            lasts = None if left == -1 else max(left, 1) / 1000
+            read.append(None if looked is None else (looked, lasts))
         return read

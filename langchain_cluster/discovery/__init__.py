@@ -6,6 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from langchain_cluster.discovery.static import StaticDiscovery
+from langchain_cluster.ports import Discovery, Registrar
 
 if TYPE_CHECKING:
     from langchain_cluster.discovery.announce import announced
@@ -19,10 +20,12 @@ if TYPE_CHECKING:
 __all__ = [
     "ConsulDiscovery",
     "ConsulRegistrar",
+    "Discovery",
     "DnsDiscovery",
     "EtcdDiscovery",
     "EtcdRegistrar",
     "FileDiscovery",
+    "Registrar",
     "StaticDiscovery",
     "announced",
 ]

@@ -397,3 +397,9 @@ def test_who_leaves_a_loop_that_was_busy_blames_nobody(own: Valkey) -> None:
         await cache.aclose()
 
     asyncio.run(look())
+
+
+def test_what_ends_while_it_is_read_is_not_kept_for_ever() -> None:
+    at = RedisCache.from_url("redis://127.0.0.1:1")._at
+    found = at.entered([b"ends", -2, b"lasts", -1, b"short", 0, b"left", 1500, None, -2])
+    assert found == [(b"ends", 0.001), (b"lasts", None), (b"short", 0.001), (b"left", 1.5), None]
