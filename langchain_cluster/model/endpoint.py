@@ -139,7 +139,7 @@ class Price:
         _not_negative(self, "price")
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class Endpoint:
     """One thing that can answer.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from langchain_cluster.model.call import Answer, Request
 from langchain_cluster.model.endpoint import Endpoint, Role
@@ -12,7 +13,6 @@ from langchain_cluster.telemetry import names
 from langchain_cluster.telemetry.describe import describe
 from langchain_cluster.telemetry.metrics import outcome_of
 
-MOST_MODELS = 1_000  # endpoints whose models are kept in mind
 Whose = tuple[str | None, str | None, Role, str | None]  # tenant, agent, what for, the tier it wants
 
 
@@ -25,7 +25,7 @@ class Lines:
 
     def __init__(self, user: Callable[[Request], str | None]) -> None:
         self._user = user
-        self._models: dict[str, tuple[Endpoint, str | None]] = {}
+        self._models: WeakKeyDictionary[Endpoint, str | None] = WeakKeyDictionary()
 
     def line(
         self,
@@ -64,12 +64,9 @@ class Lines:
         return told
 
     def _model_of(self, endpoint: Endpoint) -> str | None:
-        known = self._models.get(endpoint.id)
-        if known is None or known[0] is not endpoint:
-            if len(self._models) >= MOST_MODELS:
-                self._models.clear()
-            known = self._models[endpoint.id] = endpoint, describe(endpoint).get(names.REQUEST_MODEL)
-        return known[1]
+        if endpoint not in self._models:
+            self._models[endpoint] = describe(endpoint).get(names.REQUEST_MODEL)
+        return self._models[endpoint]
 
 
 def _failed(error: str | None) -> str:

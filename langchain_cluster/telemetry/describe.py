@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -98,11 +98,8 @@ _OPERATIONS = {
 }
 
 
-def asked(payload: Any) -> dict[str, Any]:
+def asked(arguments: Mapping[str, Any]) -> dict[str, Any]:
     """Span attributes of what one call asks for beside its messages."""
-    arguments = getattr(payload, "arguments", None)
-    if not arguments:
-        return {}
     return _wishes(arguments.get)
 
 

@@ -68,6 +68,8 @@ class Metrics:
         self._histograms: dict[str, Histogram] = {}
         self._labels: dict[tuple[str, str], tuple[Any, dict[str, Any]]] = {}
         self._fold = Fold(self._record)
+        # Bound once, as each call leaves them there.
+        self._called, self._attempted = self._count_call, self._count_attempt
         self.gauges = Gauges(self._endpoint, self._tier)
         self._made: Any = None
         self._lock = Lock()
@@ -132,7 +134,7 @@ class Metrics:
         self, agent: str | None, ended: Any, seconds: float, age: float | None, context: SpanContext
     ) -> None:
         """A call ended: with an answer, an error, or abandoned; after `seconds`; a hit is `age` old."""
-        count = self._count_call
+        count = self._called
         if type(ended) is not Answer:
             self._fold.put((count, context, outcome_of(ended), agent, None, None, None, seconds, age))
             return
@@ -145,14 +147,14 @@ class Metrics:
     ) -> None:
         """An attempt ended; None: it was left. `facts` are the attributes of its span."""
         if outcome is None or outcome.verdict is Verdict.ABANDONED:
-            self._fold.put((self._count_attempt, context, endpoint.id, facts, Verdict.ABANDONED, *_UNTIMED))
+            self._fold.put((self._attempted, context, endpoint.id, facts, Verdict.ABANDONED, *_UNTIMED))
             return
         verdict, error, usage = outcome.verdict, None, outcome.usage
         if verdict is not Verdict.OK:
             error = str(type(outcome.error).__name__ if outcome.status is None else outcome.status)
         tokens = None if usage is None else (usage.input_tokens, usage.output_tokens)
         seconds, first = outcome.seconds, outcome.first_token_seconds
-        count = self._count_attempt
+        count = self._attempted
         self._fold.put((count, context, endpoint.id, facts, verdict, seconds, error, tokens, first))
 
     def again(self, kind: str, endpoint: str) -> None:

@@ -221,7 +221,10 @@ class OtelTracing:
         if not parent.traced:
             return AttemptSpan(INVALID_SPAN, NO_HEADERS, attempt, facts, INVALID_SPAN_CONTEXT, parent, self)
         payload = attempt.request.payload
-        attributes = {**facts, names.ATTEMPT_NUMBER: attempt.number, **asked(payload)}
+        attributes = {**facts, names.ATTEMPT_NUMBER: attempt.number}
+        arguments = getattr(payload, "arguments", None)
+        if arguments:
+            attributes |= asked(arguments)
         if self.content is not None:
             messages = self.content.asked(payload)
             if messages is not None:
