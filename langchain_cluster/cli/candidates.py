@@ -54,7 +54,7 @@ def candidates(pool: Pool, request: Request, shares: dict[str, float]) -> list[C
         if endpoint.priority > first:
             return "standby", f"priority {endpoint.priority}: when those of {first} cannot carry the load"
         if request.zone is not None and in_zone and endpoint.zone != request.zone:
-            return "standby", f"zone {endpoint.zone or 'unknown'}: when nobody in {request.zone} is there"
+            return "standby", f"zone {endpoint.zone or 'unknown'}: when nobody in {request.zone} can answer"
         return "yes", ""
 
     return [Candidate(m.endpoint.id, *judged(m), shares.get(m.endpoint.id, 0.0)) for m in pool]

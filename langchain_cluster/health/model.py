@@ -206,7 +206,9 @@ class ModelCheck:
 
     def _note(self, endpoint: Endpoint, began: float, error: Exception | None = None) -> Health:
         now = time.monotonic()
-        if error is None:
+        if error is None and now - began > self.timeout:  # a thread cannot be stopped in the middle
+            health = Health(False, f"no answer within {self.timeout:g} s", seconds=now - began)
+        elif error is None:
             health = Health(True, "the model answered", seconds=now - began)
         elif (status := getattr(error, "status_code", None)) == 429:
             health = Health(True, "the model is throttled", seconds=now - began)

@@ -81,7 +81,7 @@ ASKED: list[tuple[list[str], set[str], tuple[str, str]]] = [
     (["--model", "fox"], {"eu"}, ("us", "does not serve the model fox")),
     (["--needs", "tools"], {"eu", "gold"}, ("us", "cannot do tools")),
     (["--role", "embedding"], {"vectors"}, ("eu", "has no role embedding")),
-    (["--zone", "us"], {"us"}, ("eu", "zone eu: when nobody in us is there")),
+    (["--zone", "us"], {"us"}, ("eu", "zone eu: when nobody in us can answer")),
     (["--zone", "us", "--tier", "gold"], {"gold"}, ("us", "is of tier default, not gold")),
 ]
 

@@ -282,7 +282,7 @@ async def test_only_one_asks_at_a_time_and_the_others_go_by_what_was_seen(
     look: Look, server: SimulatedServer
 ) -> None:
     turn = Lock()
-    check = ModelCheck(timeout=0.05, every=0.001, prober=turn)
+    check = ModelCheck(timeout=0.5, every=0.001, prober=turn)
     endpoint = openai(server, "m4")
     with turn:
         assert (await look(check, endpoint)).reason == "not checked: another check has the turn"
@@ -290,6 +290,14 @@ async def test_only_one_asks_at_a_time_and_the_others_go_by_what_was_seen(
     with turn:
         assert (await look(check, endpoint)).reason == "the model answered"
     assert not turn.locked()
+
+
+async def test_a_model_that_answers_too_late_has_failed_until_it_is_asked_again(look: Look) -> None:
+    model = ScriptedModel("at last", delay=0.3)
+    check, endpoint = ModelCheck(timeout=0.05, every=300.0, prober=Lock()), Endpoint("slow", model)
+    for _ in range(2):
+        assert not (await look(check, endpoint)).ok
+    assert model.calls == 1
 
 
 async def test_many_at_once_make_one_call(look: Look, server: SimulatedServer) -> None:
