@@ -260,17 +260,22 @@ class BlockingDriver:
                 if hold:
                     held.append(new)
                 elif new is not None:
+                    opened.handed = self.clock.now()
                     yield new
+                    opened.handed = None
             while chunks is not None:
                 until, reason = next_chunk_by(opened.attempt, self.clock.now())
                 with span or nullcontext():
                     chunk = chunks.next(until)
-                stream.note(chunk, self.clock.now())
+                now = self.clock.now()
+                stream.note(chunk, now)
                 new = stream.out(chunk)
                 if hold:
                     held.append(new)
                 elif new is not None:
+                    opened.handed = now
                     yield new
+                    opened.handed = None
             outcome = stream.ended(self.clock.now())
         except StopIteration:
             outcome = stream.ended(self.clock.now())
@@ -284,5 +289,6 @@ class BlockingDriver:
             if span is not None:
                 span.end(outcome)
         if outcome.verdict is Verdict.OK:
+            opened.handed = self.clock.now()
             yield from held
         return outcome

@@ -265,7 +265,9 @@ class TaskDriver:
                 if hold:
                     held.append(new)
                 elif new is not None:
+                    opened.handed = self.clock.now()
                     yield new
+                    opened.handed = None
             while chunks is not None:
                 until, reason = next_chunk_by(opened.attempt, self.clock.now())
                 before = cancels()
@@ -274,12 +276,15 @@ class TaskDriver:
                         chunk = await anext(chunks)
                 if cancels() > before:
                     raise asyncio.CancelledError  # which the client has swallowed
-                stream.note(chunk, self.clock.now())
+                now = self.clock.now()
+                stream.note(chunk, now)
                 new = stream.out(chunk)
                 if hold:
                     held.append(new)
                 elif new is not None:
+                    opened.handed = now
                     yield new
+                    opened.handed = None
             ended.outcome = stream.ended(self.clock.now())
         except StopAsyncIteration:
             ended.outcome = stream.ended(self.clock.now())
@@ -293,6 +298,7 @@ class TaskDriver:
             if span is not None:
                 span.end(ended.outcome)
         if ended.outcome.verdict is Verdict.OK:
+            opened.handed = self.clock.now()
             for chunk in held:
                 yield chunk
 

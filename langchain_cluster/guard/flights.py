@@ -20,9 +20,15 @@ class Flight:
         streaming: whether the leader hands its answer out bit by bit, at its consumer's pace.
         terms: on what terms the leader asks (its policy): its error is another's only on the same terms.
         abandoned: whether the leader left before it knew: somebody else is to lead.
+        handed: since when its consumer has had the latest bit and has not come back for more; None while
+            the leader itself is at work.
+        successor: what those wait for who had waited too long for this one.
     """
 
-    __slots__ = ("_lock", "_waiting", "abandoned", "error", "landed", "raw", "streaming", "terms")
+    __slots__ = (
+        "_lock", "_waiting", "abandoned", "error", "handed", "landed", "raw", "streaming", "successor",
+        "terms",
+    )  # fmt: skip
 
     def __init__(self, *, streaming: bool, terms: object = None) -> None:
         self.terms = terms
@@ -31,6 +37,8 @@ class Flight:
         self.raw: bytes | None = None
         self.error: BaseException | None = None
         self.streaming = streaming
+        self.successor: Flight | None = None
+        self.handed: Callable[[], float | None] = _never
         self._lock = Lock()
         self._waiting: list[Callable[[], None]] = []
 
@@ -55,6 +63,10 @@ class Flight:
             waiting, self._waiting = self._waiting, []
         for tell in waiting:
             tell()
+
+
+def _never() -> None:
+    return None
 
 
 class Flights:
@@ -89,6 +101,18 @@ class Flights:
             if self._under_way.get(key) is flight:
                 del self._under_way[key]
         flight.land(raw, error, abandoned=abandoned)
+
+    def overtake(
+        self, key: str, flight: Flight, *, streaming: bool = False, terms: object = None
+    ) -> tuple[Flight, bool]:
+        """As `join`, for one whom `flight` keeps waiting: the first to give it up leads its successor."""
+        with self._lock:
+            if flight.successor is not None:
+                return flight.successor, False
+            flight.successor = Flight(streaming=streaming, terms=terms)
+            if self._under_way.get(key) is flight:
+                self._under_way[key] = flight.successor
+            return flight.successor, True
 
     def __len__(self) -> int:
         return len(self._under_way)

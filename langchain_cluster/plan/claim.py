@@ -2,7 +2,8 @@
 
 Who claims the question asks it. The others look again every now and then, with the very command that claims
 it: so whoever asked and died is followed by one of them. Nobody waits longer than for a call in flight in
-his own process, and a cache that cannot be asked keeps nobody from asking.
+his own process. A cache that cannot be asked keeps nobody from asking; but whoever has seen that another
+asks looks on for a little while, for a call of his own takes seconds too.
 """
 
 from __future__ import annotations
@@ -15,34 +16,42 @@ from langchain_cluster.model.label import given_at
 from langchain_cluster.plan.context import Context
 from langchain_cluster.plan.effects import Claimed, ClaimQuestion, Plan, Sleep
 from langchain_cluster.plan.fresh import fresh
-from langchain_cluster.plan.times import LONGEST_FOR_ALL, Ask, look_until, patience
+from langchain_cluster.plan.times import LONGEST_ABROAD, LONGEST_FOR_ALL, Ask, look_until, patience
 
 T = TypeVar("T")
 FIRST, GROWTH, LONGEST = 0.01, 1.5, 0.1  # seconds between two looks: the first, times so much, at most
+FORGIVEN = 2.0  # seconds since the last look that was answered: the store's breaker tries again sooner
 
 
 def claiming(ask: Ask, keys: tuple[str, ...], *, streaming: bool) -> Ask:
     """`ask`, unless another process asks the same."""
 
     def claim_and_ask(request: Request, cx: Context, started: float, source: str) -> Plan[Answer]:
-        pause, until = FIRST, None
+        pause = FIRST
+        until: float | None = None
+        last: float | None = None
+        seen: float | None = None
         while True:
             claimed = yield from claim(keys, cx, started, streaming=streaming)
             if claimed is None:
-                break
-            known = shared(claimed, cx, started)
-            if known is not None:
+                if seen is None:
+                    break
+                last = seen + FORGIVEN if until is None else min(until, seen + FORGIVEN)
+            else:
+                known = shared(claimed, cx, started)
+                if known is not None:
+                    if claimed.claim is not None:
+                        claimed.claim.end(shared=True)
+                    return known
                 if claimed.claim is not None:
-                    claimed.claim.end(shared=True)
-                return known
-            if claimed.claim is not None:
-                cx.claim = claimed.claim
-                break
-            if claimed.alone:
-                break
-            if until is None:
-                until = patience(claimed.streaming, cx, started)
-            if until is not None and cx.now() + pause > until:
+                    cx.claim = claimed.claim
+                    break
+                if claimed.alone:
+                    break
+                if seen is None:
+                    until = patience(claimed.streaming, cx, started, LONGEST_ABROAD)
+                seen, last = cx.now(), until
+            if last is not None and cx.now() + pause > last:
                 break
             yield from Sleep(pause)
             pause = min(LONGEST, pause * GROWTH)
@@ -54,6 +63,7 @@ def claiming(ask: Ask, keys: tuple[str, ...], *, streaming: bool) -> Ask:
 def claim(keys: tuple[str, ...], cx: Context, started: float, *, streaming: bool) -> Plan[Claimed | None]:
     """Claim a question; None when that cannot be done, or the call's time for its cache is over."""
     if cx.waited:
+        cx.cache_failed("claim", TimeoutError.__name__)
         return None
     try:
         return (yield from ClaimQuestion(keys, streaming, look_until(cx, started, LONGEST_FOR_ALL)))

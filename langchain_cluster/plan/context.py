@@ -17,6 +17,7 @@ from langchain_cluster.model.call import Request
 from langchain_cluster.model.endpoint import Endpoint
 from langchain_cluster.model.events import CacheFailed, CacheRecovered, Event
 from langchain_cluster.model.policy import Policy
+from langchain_cluster.plan.effects import Started
 from langchain_cluster.pool.pool import Pool
 from langchain_cluster.ports import Claim, Codec, LimitStore
 
@@ -101,6 +102,7 @@ class Context:
         kept: written by the plan: the answer lies in the cache.
         waited: written by the plan: the cache has had its part of a short time, in vain.
         begun: written by the plan: something of an answer was handed out.
+        opened: written by the plan: the stream that is being handed out.
         lately: how long answers took; None when nobody goes by it.
         began: when the work began that this call is a part of, and whose time it shares; None: now.
     """
@@ -134,6 +136,7 @@ class Context:
     claim: Claim | None = None
     kept: bool = False
     waited: bool = False
+    opened: Started | None = None
 
     def cache_failed(self, operation: str, error: str) -> None:
         """The cache could not do that; the call goes on without it."""

@@ -229,3 +229,4 @@ class Started:
     read: list[Any]
     rest: Any  # Iterator or AsyncIterator, by the driver's colour
     span: Any = None
+    handed: float | None = None  # since when its consumer has had a chunk and has not asked for the next

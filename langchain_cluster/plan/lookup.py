@@ -14,6 +14,7 @@ from langchain_cluster.plan.fresh import served
 from langchain_cluster.plan.times import (
     LONGEST_FOR_ALL,
     LONGEST_LOOK,
+    PAUSED,
     Ask,
     Keep,
     look_until,
@@ -78,19 +79,33 @@ def together(
         yield from keep(request, answer, cx, started)
         return answer
     key = flight_key(request, keys, cx)
+    flight, leads = cx.flights.join(key, streaming=streaming, terms=cx.policy)
     while True:
-        flight, leads = cx.flights.join(key, streaming=streaming, terms=cx.policy)
         if leads:
             return (yield from lead(request, cx, started, ask, keep, key, flight))
-        yield from Wait(flight, patience(flight.streaming, cx, started))
+        longest = patience(False, cx, started)
+        while True:
+            yield from Wait(flight, patience(flight.streaming, cx, started))
+            if flight.landed or paused(flight, cx) or (longest is not None and cx.now() >= longest):
+                break
         shared = share(flight, cx, started)
         if shared is not None:
             return shared
-        if not flight.abandoned:
-            break  # not an answer to share, an error on other terms, or it takes too long: go on alone
+        if not flight.landed:  # it takes too long: one of us asks, and the others wait for that one
+            flight, leads = cx.flights.overtake(key, flight, streaming=streaming, terms=cx.policy)
+        elif flight.abandoned:
+            flight, leads = cx.flights.join(key, streaming=streaming, terms=cx.policy)
+        else:
+            break  # not an answer to share, or an error on other terms: go on alone
     answer = yield from ask(request, cx, started, "miss")
     yield from keep(request, answer, cx, started)
     return answer
+
+
+def paused(flight: Flight, cx: Context) -> bool:
+    """Whether whoever is handed this answer has paused: perhaps for good, and it may be who waits."""
+    since = flight.handed()
+    return since is not None and cx.now() - since >= PAUSED
 
 
 def flight_key(request: Request, keys: tuple[str, ...], cx: Context) -> str:
@@ -142,6 +157,7 @@ def lead(
     request: Request, cx: Context, started: float, ask: Ask, keep: Keep, key: str, flight: Flight
 ) -> Plan[Answer]:
     """Ask, and tell whoever joined how it ended, even if it did not."""
+    flight.handed = lambda: None if cx.opened is None else cx.opened.handed
     raw: bytes | None = None
     error: BaseException | None = None
     answer: Answer | None = None
@@ -186,7 +202,9 @@ def store(request: Request, answer: Answer, cx: Context, started: float) -> Plan
     try:
         raw = cx.codec.encode(answer.value)
         kept = labelled(raw, cx.wall(), cx.policy.cache_tags)
-        if not cx.waited:
+        if cx.waited:
+            cx.cache_failed("store", TimeoutError.__name__)
+        else:
             yield from _write(cx.keys.of(request, endpoint.endpoint), kept, cx, started)
     except Exception as error:
         cx.cache_failed("store", type(error).__name__)

@@ -6,6 +6,7 @@ import asyncio
 from typing import Any
 
 import pytest
+from langchain_core.messages import AIMessageChunk
 
 from langchain_cluster import (
     BudgetExceeded,
@@ -20,6 +21,7 @@ from langchain_cluster import (
     Request,
 )
 from langchain_cluster.guard.flights import Flights
+from langchain_cluster.plan import lookup, times
 from langchain_cluster.plan.context import Context
 from langchain_cluster.plan.lookup import lead
 from langchain_cluster.testing import FakeClock, ScriptedModel
@@ -45,6 +47,46 @@ async def test_when_the_leader_leaves_one_of_the_others_leads() -> None:
     answers = await asyncio.gather(*followers)
     assert {answer.content for answer in answers} == {"ok"}
     assert model.calls == 2  # the leader's, and the one of whoever led next
+
+
+@pytest.fixture
+def brief(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who waits looks after 20 ms whether the one it waits for goes on."""
+    monkeypatch.setattr(times, "LONGEST_PATIENCE", 0.02)
+    monkeypatch.setattr(lookup, "PAUSED", 0.2)
+
+
+async def test_a_long_stream_is_waited_for_by_all_who_want_it(brief: None) -> None:
+    model = ScriptedModel(["one", *[0.04, " more"] * 8, AIMessageChunk("", chunk_position="last")])
+    llm = cluster(model)
+
+    async def read() -> str:
+        return "".join([chunk.text async for chunk in llm.astream("q")])
+
+    told = await asyncio.gather(*(read() for _ in range(20)))
+    assert set(told) == {"one" + " more" * 8}
+    assert model.calls == 1
+
+
+async def test_who_waits_for_a_stream_it_has_paused_itself_asks(brief: None) -> None:
+    model = ScriptedModel("one two three")
+    llm = cluster(model)
+    paused = llm.astream("q")
+    await anext(paused)
+    answers = await asyncio.gather(*(llm.ainvoke("q") for _ in range(20)))
+    assert {answer.text for answer in answers} == {"one two three"}
+    assert model.calls == 2  # and not one for each of them
+    assert "".join([chunk.text async for chunk in paused]) == " two three"
+
+
+def test_a_thread_that_waits_for_a_stream_it_has_paused_itself_asks(brief: None) -> None:
+    model = ScriptedModel("one two three")
+    llm = cluster(model)
+    paused = llm.stream("q")
+    next(paused)
+    assert llm.invoke("q").text == "one two three"
+    assert model.calls == 2
+    assert "".join(chunk.text for chunk in paused) == " two three"
 
 
 async def test_an_error_is_not_shared_with_who_asks_on_other_terms() -> None:

@@ -134,3 +134,23 @@ def test_of_sixteen_threads_exactly_one_leads() -> None:
         flights.land("k", flights.join("k")[0], raw=b"x", error=None)
         assert sum(leaders) == 1
         assert told == [b"x"] * 16
+
+
+def test_of_those_whom_a_flight_keeps_waiting_one_leads_its_successor() -> None:
+    flights = Flights()
+    slow, _ = flights.join("k")
+    second, leads = flights.overtake("k", slow, streaming=True, terms="terms")
+    assert leads
+    assert (second.streaming, second.terms) == (True, "terms")
+    assert flights.overtake("k", slow) == (second, False)
+    assert flights.join("k") == (second, False)
+    flights.land("k", slow, raw=b"late", error=None)
+    assert flights.join("k") == (second, False)
+    flights.land("k", second, raw=b"hi", error=None)
+    assert flights.overtake("k", slow) == (second, False)  # who comes late finds what came of it
+    assert len(flights) == 0
+
+
+def test_nobody_knows_that_a_leaders_consumer_has_paused_unless_told() -> None:
+    flight, _ = Flights().join("k", streaming=True)
+    assert flight.handed() is None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import count
 from typing import Any
 
 import pytest
@@ -10,10 +11,10 @@ from langchain_cluster.errors import DeadlineExceeded
 from langchain_cluster.guard.flights import Flights
 from langchain_cluster.model.call import Outcome, Request
 from langchain_cluster.model.label import labelled
-from langchain_cluster.plan.claim import FIRST, GROWTH, LONGEST
+from langchain_cluster.plan.claim import FIRST, FORGIVEN, GROWTH, LONGEST
 from langchain_cluster.plan.effects import Call, Claimed, ClaimQuestion, Lookup, Open, Relay, Sleep, Store
 from langchain_cluster.plan.renew import renew
-from langchain_cluster.plan.times import LONGEST_PATIENCE
+from langchain_cluster.plan.times import LONGEST_ABROAD
 from tests.plan.stepping import Stepped, World
 
 HI = Outcome.ok(value="hi", seconds=0.1)
@@ -163,16 +164,38 @@ def test_nobody_waits_long_for_a_stream_that_goes_at_its_readers_pace() -> None:
         if isinstance(call.now, Sleep):
             call.pause()
     assert isinstance(call.now, Call)
-    assert world.clock.now() - 1000.0 == pytest.approx(LONGEST_PATIENCE, abs=LONGEST)
+    assert world.clock.now() - 1000.0 == pytest.approx(LONGEST_ABROAD, abs=LONGEST)
 
 
 @pytest.mark.parametrize(("timeout", "claims"), [(1.0, False), (60.0, True)])
 def test_who_has_little_time_and_has_waited_in_vain_does_not_claim(timeout: float, claims: bool) -> None:
-    call = fleet(timeout=timeout).ask()
+    world = fleet(timeout=timeout)
+    now = count(1000.0, 0.01)
+    world.cx.now = lambda: next(now)  # time passes with every look at the clock
+    call = world.ask()
     call.send(None)
     assert call.now == FAR
     call.throw(TimeoutError())
     assert (call.now == CLAIM) is claims
+
+
+@pytest.mark.parametrize("timeout", [60.0, None])
+def test_who_has_seen_another_ask_looks_on_for_a_while_though_the_store_fails(timeout: float | None) -> None:
+    world = fleet(timeout=timeout)
+    call = claiming(world)
+    call.send(OTHERS)
+    call.pause()
+    call.throw(ConnectionError())
+    call.pause()
+    call.send(OTHERS)  # it is back
+    call.pause()
+    seen = world.clock.now()
+    while call.now == CLAIM:
+        call.throw(ConnectionError())
+        if isinstance(call.now, Sleep):
+            call.pause()
+    assert isinstance(call.now, Call)
+    assert world.clock.now() - seen == pytest.approx(FORGIVEN, abs=2 * LONGEST)
 
 
 def test_a_store_that_is_away_keeps_nobody_from_asking() -> None:

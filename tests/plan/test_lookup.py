@@ -11,9 +11,9 @@ from langchain_cluster.guard.flights import Flights
 from langchain_cluster.model.call import Outcome, Request
 from langchain_cluster.model.endpoint import Endpoint
 from langchain_cluster.model.label import labelled
-from langchain_cluster.plan.effects import Call, Found, Lookup, Open, Relay, Store, Wait
-from langchain_cluster.plan.times import LONGEST_PATIENCE
-from tests.plan.stepping import OneKey, World
+from langchain_cluster.plan.effects import Call, Found, Lookup, Open, Relay, Started, Store, Wait
+from langchain_cluster.plan.times import LONGEST_PATIENCE, PAUSED
+from tests.plan.stepping import OneKey, Stream, World
 
 HI = Outcome.ok(value="hi", seconds=0.1)
 
@@ -145,7 +145,7 @@ def test_who_has_little_time_waits_once_for_a_cache_that_hangs() -> None:
     assert isinstance(call.now, Call)
     call.send(HI)
     assert call.answer is not None
-    assert world.cache_failures == [("lookup", "TimeoutError")]
+    assert world.cache_failures == [("lookup", "TimeoutError"), ("store", "TimeoutError")]
 
 
 @pytest.mark.parametrize("timeout", [60.0, None])
@@ -311,25 +311,60 @@ def test_an_answer_that_is_not_whole_is_not_shared() -> None:
     assert follower.answer.source == "miss"
 
 
-@pytest.mark.parametrize(
-    ("streams", "timeout", "waits"),
-    [(False, 100.0, 90.0), (True, 8.0, 4.0), (True, 100.0, LONGEST_PATIENCE), (True, None, LONGEST_PATIENCE)],
-)
-def test_a_follower_does_not_wait_longer_than_a_part_of_its_time(
-    streams: bool, timeout: float | None, waits: float
-) -> None:
-    """A leader that streams goes at its consumer's pace, and its consumer may be who waits here."""
-    world = flying(timeout=timeout)
-    leader = world.ask(stream=streams)
+def test_when_the_leader_takes_too_long_one_follower_asks_and_the_others_wait_for_it() -> None:
+    world = flying(timeout=100.0)
+    leader = world.ask()
     leader.send(None)
     world.clock.advance(10.0)
-    follower = world.ask()
-    follower.send(None)
-    assert isinstance(follower.now, Wait)
-    assert follower.now.until == pytest.approx(1010.0 + waits)
+    followers = [world.ask() for _ in range(3)]
+    for follower in followers:
+        follower.send(None)
+        assert isinstance(follower.now, Wait)
+        assert follower.now.until == pytest.approx(1100.0)
+    world.clock.advance(90.0)
+    for follower in followers:
+        follower.send(None)  # not landed
+    first, *others = followers
+    assert isinstance(first.now, Call)
+    assert all(isinstance(other.now, Wait) for other in others)
+    first.send(HI)
+    first.send(None)
+    for other in others:
+        other.send(None)
+        assert other.answer is not None
+        assert (other.answer.value, other.answer.source) == ("hi", "memory")
+    leader.send(HI)  # later, and for itself
+    leader.send(None)
+    assert leader.answer is not None
+
+
+@pytest.mark.parametrize(
+    ("timeout", "waits"), [(8.0, 4.0), (100.0, LONGEST_PATIENCE), (None, LONGEST_PATIENCE)]
+)
+@pytest.mark.parametrize("paused", [None, 0.5, 1.5])
+def test_a_stream_whose_consumer_has_paused_is_not_waited_for(
+    timeout: float | None, waits: float, paused: float | None
+) -> None:
+    """It may have paused for good, and be who waits here."""
+    world = flying(timeout=timeout)
+    leader = world.ask(stream=True)
+    leader.send(None)
+    assert isinstance(leader.now, Open)
+    started = Started(leader.attempt, Stream(), [], None)  # type: ignore[arg-type]
+    leader.send(Outcome.ok(value=started))
+    assert isinstance(leader.now, Relay)
+    followers = [world.ask(), world.ask()]
+    for follower in followers:
+        follower.send(None)
+        assert isinstance(follower.now, Wait)
+        assert follower.now.until == pytest.approx(1000.0 + waits)
     world.clock.advance(waits)
-    follower.send(None)  # not landed
-    assert isinstance(follower.now, Call)
+    started.handed = None if paused is None else world.clock.now() - paused
+    for follower in followers:
+        follower.send(None)  # not landed
+    first, other = followers
+    assert isinstance(first.now, Call if (paused or 0.0) >= PAUSED else Wait)
+    assert isinstance(other.now, Wait)
 
 
 def test_without_a_timeout_a_follower_waits_for_ever() -> None:
