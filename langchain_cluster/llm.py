@@ -147,6 +147,7 @@ class ClusteredLLM(BaseChatModel):
             request, policy = self._request(messages, stop, kwargs, scope)
             answer = self.cluster.complete(request, policy)
             return as_message(answer, _run_id(config))
+        scope.run = StreamRun(config, self.callbacks)  # whoever watches may have it streamed
         try:
             return super().invoke(input, config, stop=stop, **{SCOPE: scope, **kwargs})
         finally:
@@ -167,6 +168,7 @@ class ClusteredLLM(BaseChatModel):
             request, policy = self._request(messages, stop, kwargs, scope)
             answer = await self.cluster.acomplete(request, policy)
             return as_message(answer, _run_id(config))
+        scope.run = StreamRun(config, self.callbacks)
         try:
             return await super().ainvoke(input, config, stop=stop, **{SCOPE: scope, **kwargs})
         finally:

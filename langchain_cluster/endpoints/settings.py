@@ -136,7 +136,7 @@ class Scope:
     """One call's settings, and the streams it has opened: an abandoned one is closed with the call.
 
     Args:
-        run: of a stream, as `_stream` is not told.
+        run: which one it is of, as `_stream` is not told.
     """
 
     __slots__ = ("run", "settings", "streams")

@@ -52,8 +52,8 @@ class Fixed(BaseRetriever):
         return [Document(query)]
 
 
-async def streamed(asked: Any, question: Any) -> None:
-    async for _ in asked.astream(question):
+async def streamed(asked: Any, question: Any, **options: Any) -> None:
+    async for _ in asked.astream(question, **options):
         pass
 
 
@@ -62,9 +62,14 @@ FACES: dict[str, Callable[[Any, Any], Any]] = {
     "ainvoke": lambda asked, question: asyncio.run(asked.ainvoke(question)),
     "stream": lambda asked, question: list(asked.stream(question)),
     "astream": lambda asked, question: asyncio.run(streamed(asked, question)),
+    "messages": lambda asked, question: list(asked.stream(question, stream_mode="messages")),
+    "amessages": lambda asked, question: asyncio.run(streamed(asked, question, stream_mode="messages")),
     "batch": lambda asked, question: asked.batch([question]),
     "abatch": lambda asked, question: asyncio.run(asked.abatch([question])),
 }
+
+
+AGENT_FACES = ("invoke", "ainvoke", "stream", "astream", "messages", "amessages")  # two of tokens
 
 
 def chain() -> Any:
@@ -114,8 +119,12 @@ def main(library: str) -> None:
         tracer_provider=provider, skip_dep_check=True, **options
     )
     question = {"messages": [("user", "1 + 2 + 2?")]}
-    told = {face: paths(lambda ask=ask: ask(chain(), {"x": "a"})) for face, ask in FACES.items()}
-    for face in ("invoke", "ainvoke", "stream", "astream"):
+    told = {
+        face: paths(lambda ask=ask: ask(chain(), {"x": "a"}))
+        for face, ask in FACES.items()
+        if "messages" not in face
+    }
+    for face in AGENT_FACES:
         told[f"agent {face}"] = paths(lambda face=face: FACES[face](agent(), question))
     retriever = ClusteredRetriever([Endpoint("e", Fixed())], tracing=tracing)
     for face in ("invoke", "ainvoke"):

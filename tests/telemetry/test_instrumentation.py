@@ -54,7 +54,7 @@ def test_a_call_is_under_its_run(library: str, face: str) -> None:
     assert path[-3:] == [RUN[library], *OURS]
 
 
-@pytest.mark.parametrize("face", ["invoke", "ainvoke", "stream", "astream"])
+@pytest.mark.parametrize("face", ["invoke", "ainvoke", "stream", "astream", "messages", "amessages"])
 @pytest.mark.parametrize("library", RUN)
 def test_every_turn_of_an_agent_is_in_its_trace(library: str, face: str) -> None:
     paths = instrumented(library)[f"agent {face}"]
