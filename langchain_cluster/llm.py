@@ -50,8 +50,8 @@ class ClusteredLLM(BaseChatModel):
         timeout: seconds; short for `policy.timeout`. max_retries: short for `policy.attempts - 1`.
         api_key: taken, since every chat model has one, and not used: it warns.
         agent: whose view this is; see `for_agent`.
-        **options: what `Cluster` takes (`balancer`, `discovery`, `breaker`, `agents`, ...: it says which), and
-            what every chat model takes (`callbacks`, `tags`, ...).
+        **options: what `Cluster` takes (`balancer`, `discovery`, `breaker`, `agents`, ...: it says which),
+            and what every chat model takes (`callbacks`, `tags`, ...).
 
     Raises:
         ConfigError: something given is not valid; it says where, what, and what would be.
