@@ -19,15 +19,14 @@ from os import PathLike
 from random import Random
 from typing import Any
 
-from langchain_cluster.cache.selection import Invalidates, Selection
-from langchain_cluster.cache.semantic.agreement import same_answer
+from langchain_cluster.cache.semantic.answers import Answers
 from langchain_cluster.cache.semantic.asked import asked_of, digest_of, kept_of
 from langchain_cluster.cache.semantic.entries import Entries, MakeIndex
-from langchain_cluster.cache.semantic.entry import Candidate, Entry, Hit
+from langchain_cluster.cache.semantic.entry import Hit
 from langchain_cluster.cache.semantic.guards import ENGLISH, Guard, Guards
 from langchain_cluster.cache.semantic.index import Sized
 from langchain_cluster.cache.semantic.judge import Judge
-from langchain_cluster.cache.semantic.normal import normal
+from langchain_cluster.cache.semantic.life import Life
 from langchain_cluster.cache.semantic.persist import Persisted
 from langchain_cluster.cache.semantic.settings import (
     a_policy,
@@ -39,7 +38,6 @@ from langchain_cluster.cache.semantic.settings import (
     lifetime,
 )
 from langchain_cluster.cache.semantic.share import Journals, Kept, Shared
-from langchain_cluster.cache.semantic.stats import COUNTED, SemanticStats
 from langchain_cluster.cache.semantic.vectors import Vectors
 from langchain_cluster.extras import need
 from langchain_cluster.model.call import Request
@@ -48,7 +46,7 @@ THRESHOLD = 0.9
 AUDIT = 0.03  # of the hits that a learned policy serves
 
 
-class SemanticCache(Invalidates):
+class SemanticCache(Life):
     """A cache of answers by the meaning of questions. Safe for threads and event loops.
 
     Args:
@@ -95,21 +93,22 @@ class SemanticCache(Invalidates):
     ) -> None:
         need("numpy", extra="semantic", for_="SemanticCache")
         self._judge = Judge(a_policy(threshold, error_rate, THRESHOLD), Guards(guards_of(guards)))
-        self._audit = a_rate(audit, "audit", AUDIT if error_rate is not None else 0.0)
+        part = a_rate(audit, "audit", AUDIT if error_rate is not None else 0.0)
         self.max_entries = a_size(max_entries, "max_entries")
         self.max_chars = a_size(max_chars, "max_chars")
         self._ttl = lifetime(ttl)
         self._vectors = Vectors(embeddings)
-        self._clock, self._random = clock, Random(seed)
+        self._clock = clock
         self._index = index_of(index) or Sized
         self._entries = Entries(self._index, self.max_entries, clock, self._judge.policy.forget)
         self._process = os.getpid()
         self._file = Persisted(path, self.fingerprint, clock)
+        self._answers = Answers(self._entries, self._judge, self._file, part, Random(seed))
         place = self._file.load(self._entries, self._judge)
         self._shared = Shared(
             None if share is None else journals_of(share).open(self.fingerprint),
             self._entries,
-            self._insert,
+            self._answers.insert,
             lambda kept: self._suits(kept.text) and (kept.expires is None or kept.expires > clock()),
             dimensions=self._vectors.length,
             place=place,
@@ -156,19 +155,19 @@ class SemanticCache(Invalidates):
         """The best answer within any of `scopes`. Raises as `lookup`."""
         if not self._asks(text):
             return None
-        same = self._same(text, scopes)
-        if same is not None or not self._holds(scopes):
+        same = self._answers.same(text, scopes)
+        if same is not None or not self._answers.some(scopes):
             return same
-        return self._near(text, self._vectors.of(text), scopes)
+        return self._answers.near(text, self._vectors.of(text), scopes)
 
     async def aseek(self, text: str, scopes: Sequence[str]) -> Hit | None:
         """The asyncio twin of `seek`: the embedder is awaited, and the search is made on a thread."""
         if not self._asks(text):
             return None
-        same = self._same(text, scopes)
-        if same is not None or not self._holds(scopes):
+        same = self._answers.same(text, scopes)
+        if same is not None or not self._answers.some(scopes):
             return same
-        return await to_thread(self._near, text, await self._vectors.aof(text), scopes)
+        return await to_thread(self._answers.near, text, await self._vectors.aof(text), scopes)
 
     def keep(self, text: str, scope: str, raw: bytes | str, words: str) -> None:
         """Keep `raw`, an answer whose text is `words`. Raises as `lookup`."""
@@ -193,11 +192,7 @@ class SemanticCache(Invalidates):
         entry = self._entries.get(hit.entry)
         if entry is None:
             return True  # it is gone already
-        right = same_answer(entry, Entry(0, entry.scope, "", None, b"", digest_of(words), sense))
-        with self._entries.searching:
-            self._judge.policy.learn(Candidate(entry, hit.score, hit.agreement), right, hit.weight)
-        self._entries.count("audits", *(() if right else ("refuted",)))
-        self._file.changed = True
+        right = self._answers.holds_good(entry, hit, words, sense)
         if not right:
             self._entries.drop(entry)
             self._shared.dropped(entry)
@@ -215,136 +210,16 @@ class SemanticCache(Invalidates):
         self._shared.start()
         return self._suits(text)
 
-    def _holds(self, scopes: Sequence[str]) -> bool:
-        if self._entries.holds(scopes):
-            return True
-        self._entries.count("misses")
-        return False
-
-    def _same(self, text: str, scopes: Sequence[str]) -> Hit | None:
-        written = normal(text)
-        for scope in scopes:
-            entry = self._entries.same(scope, written)
-            if entry is not None:
-                self._entries.count("hits", "exact")
-                return Hit(entry.raw, 1.0, True, entry.id)
-        return None
-
     # -- what takes some ----------------------------------------------------------------------------
-
-    def _near(self, text: str, vector: Any, scopes: Sequence[str]) -> Hit | None:
-        with self._entries.searching:
-            best = self._judge.best(self._entries, text, vector, scopes)
-            if best is None or not self._judge.policy.serves(best):
-                self._entries.count("misses")
-                return None
-            part = min(1.0, self._audit * self._judge.policy.share_of_checks(best)) if self._audit else 0.0
-        self._entries.count("hits")
-        self._entries.use(best.entry)
-        return Hit(
-            best.entry.raw,
-            best.score,
-            False,
-            best.entry.id,
-            self._random.random() < part,
-            best.agreement,
-            1.0 / part if part else 1.0,
-        )
 
     def _put(self, text: str, scope: str, raw: bytes | str, words: str, vector: Any, sense: Any) -> None:
         expires = None if self._ttl is None else self._clock() + self._ttl
         kept = Kept(scope, text, raw, digest_of(words), expires, vector, sense)
-        self._insert(kept)
+        self._answers.insert(kept)
         self._entries.count("stores")
         self._shared.kept(kept)
         if self._file.due():
             self.save()
-
-    def _insert(self, kept: Kept, learn: bool = True) -> None:
-        entry = Entry(
-            self._entries.number(), kept.scope, kept.text, kept.vector, kept.raw, kept.digest, kept.sense,
-            expires=kept.expires,
-        )  # fmt: skip
-        with self._entries.searching:
-            known = self._entries.same(kept.scope, normal(kept.text), used=False) is not None
-            if learn and not known:
-                self._judge.compare(self._entries, entry)
-            self._entries.insert(entry)
-        self._file.changed = True
-
-    # -- its life -----------------------------------------------------------------------------------
-
-    def start(self) -> None:
-        """Follow what others share; the first question does that too. Returns at once."""
-        self._shared.start()
-
-    def wait_ready(self, timeout: float | None = None) -> bool:
-        """Wait until all is known that others had shared before, at most `timeout` seconds; whether it is."""
-        return self._shared.wait_ready(timeout)
-
-    def subscribe(self, report: Callable[[str, str], None]) -> Callable[[], None]:
-        """Have failures of sharing told, on another thread: (what was tried, the kind of error).
-
-        Returns:
-            What ends that.
-        """
-        return self._shared.subscribe(report)
-
-    def clear(self) -> int:
-        """Forget all entries, wherever they are shared, and the length of vectors; what was learned stays.
-
-        Returns:
-            How many there were here.
-        """
-        self._shared.cleared()
-        count = self._entries.clear()
-        self._vectors.clear()
-        self._file.changed = True
-        return count
-
-    def remove(self, selected: Selection) -> int:
-        """Let go of what is selected, wherever it is shared; how many there were here."""
-        gone = 0
-        for entry in self._entries.all():
-            raw = entry.raw if isinstance(entry.raw, bytes) else b""
-            if selected.means(entry.scope) and selected.has(raw) and self._entries.drop(entry):
-                self._shared.dropped(entry)
-                gone += 1
-        self._file.changed = self._file.changed or gone > 0
-        return gone
-
-    async def aremove(self, selected: Selection) -> int:
-        """See `remove`."""
-        return await to_thread(self.remove, selected)
-
-    def stats(self) -> SemanticStats:
-        """Counts since it was made."""
-        return SemanticStats(
-            **{name: self._entries.counts[name] for name in COUNTED},
-            entries=len(self._entries),
-            scopes=self._entries.scopes,
-            labels=self._judge.labels,
-            guarded=dict(self._judge.guarded),
-            **self._shared.counts(),
-        )
-
-    def save(self) -> None:
-        """Write the file now; nothing without a path. Raises OSError."""
-        self._file.save(self._entries, self._judge, self._shared.place)
-
-    def close(self) -> None:
-        """Tell others what they do not know yet, write the file, close the index. It can be used again."""
-        self._shared.close()
-        self.save()
-        if callable(drop := getattr(self._index, "close", None)):
-            drop()
-
-    async def aclose(self) -> None:
-        """The asyncio twin of `close`."""
-        await to_thread(self.close)
-
-    def __len__(self) -> int:
-        return len(self._entries)
 
     def __repr__(self) -> str:
         return f"<SemanticCache {len(self)} entries, {self._judge.policy!r}>"
