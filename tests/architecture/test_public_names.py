@@ -35,3 +35,8 @@ def test_caches_are_found_together(name: str) -> None:
     assert name in caches.__all__
     assert isinstance(getattr(caches, name), type)
     assert not hasattr(caches, f"Un{name}")
+
+
+@pytest.mark.parametrize("name", ["Discovery", "Registrar"])
+def test_what_a_discovery_has_to_be_is_found_with_those_there_are(name: str) -> None:
+    assert isinstance(getattr(import_module("langchain_cluster.discovery"), name), type)
