@@ -7,7 +7,7 @@ from typing import Any
 
 from langchain_core.runnables import ensure_config
 
-from langchain_cluster.cache.borrowed import as_store
+from langchain_cluster.cache.given import a_store as checked_store
 from langchain_cluster.cache.memory import MemoryCache
 from langchain_cluster.cluster import Cluster
 from langchain_cluster.endpoints.roles import serving
@@ -36,12 +36,7 @@ def a_store(cache: Any) -> Any:
         return None
     if cache is True:
         return MemoryCache()
-    cache = as_store(cache)
-    if not callable(getattr(cache, "aget", None)) or not callable(getattr(cache, "mget", None)):
-        raise ConfigError(
-            f"{type(cache).__name__} is no CacheStore: give MemoryCache(), True or None", key="cache"
-        )
-    return cache
+    return checked_store(cache, "cache", hint=": give MemoryCache(), True or None")
 
 
 def a_policy(

@@ -15,6 +15,7 @@ from langchain_core.load import dumpd, load
 from langchain_core.messages import AIMessage, AIMessageChunk, ChatMessage, ChatMessageChunk
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, Generation, GenerationChunk
 
+from langchain_cluster.cache.given import a_store
 from langchain_cluster.ports import CacheStore
 
 _LOG = logging.getLogger("langchain_cluster")
@@ -32,10 +33,13 @@ class LangChainCache(BaseCache):
     Args:
         store: where the bytes go.
         prefix: of every key, so that `clear` leaves others' entries alone.
+
+    Raises:
+        ConfigError: what is no store.
     """
 
     def __init__(self, store: CacheStore, *, prefix: str = "lc:langchain:") -> None:
-        self._store, self._prefix = store, prefix
+        self._store, self._prefix = a_store(store, "LangChainCache.store"), prefix
         self._told: type[Exception] | None = None  # the kind of failure that was logged last
 
     def _key(self, prompt: str, llm_string: str) -> str:

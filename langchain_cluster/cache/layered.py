@@ -9,8 +9,8 @@ from typing import get_args
 
 from langchain_cluster.cache.asking import arun, run
 from langchain_cluster.cache.backlog import Backlog
-from langchain_cluster.cache.borrowed import as_store
 from langchain_cluster.cache.coherence import Coherence
+from langchain_cluster.cache.given import stores
 from langchain_cluster.cache.glob import matcher
 from langchain_cluster.cache.layers import Layers, WriteMode, longest
 from langchain_cluster.cache.lifetime import checked
@@ -54,12 +54,9 @@ class LayeredCache(Invalidates):
         negative_ttl: float | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.layers = tuple(map(as_store, layers))
+        self.layers = stores(layers, "cache.layers")
         if not self.layers:
             raise ConfigError("no layers: give at least one store", key="cache.layers")
-        for layer in self.layers:
-            if not hasattr(layer, "aget"):
-                raise ConfigError(f"{type(layer).__name__} is no store", key="cache.layers")
         if write not in get_args(WriteMode):
             raise ConfigError(f"unknown write {write!r}", key="cache.write", valid=get_args(WriteMode))
         if type(max_pending) is not int or max_pending < 1:
@@ -71,7 +68,7 @@ class LayeredCache(Invalidates):
             self.layers,
             write,
             max_pending=max_pending,
-            fallback_ttl=fallback_ttl,
+            fallback_ttl=checked(fallback_ttl, "fallback_ttl"),
             negative_ttl=negative_ttl,
             clock=clock,
         )

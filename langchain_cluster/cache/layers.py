@@ -52,7 +52,7 @@ class Layers:
         self._remembers = negative_ttl is not None
         shared = next((n for n, layer in enumerate(layers) if listens(layer)), 0)
         near = (*layers[:shared], self.absent)
-        self.coherence = Coherence(near, layers[shared], checked(fallback_ttl)) if shared else None
+        self.coherence = Coherence(near, layers[shared], fallback_ttl) if shared else None
         self.claimant = next((layer for layer in layers if getattr(layer, "claims", False)), None)
         self.hits = self.misses = self.sets = self.errors = 0
 

@@ -73,6 +73,8 @@ def a_watch(alerts: Any, cluster: Cluster) -> Watch:
 
 def an_alike_store(given: Any) -> AlikeStore | None:
     """The semantic cache. Raises ConfigError: it is none."""
+    if isinstance(given, type):
+        raise ConfigError(f"{given.__name__} is a class: give {given.__name__}(...)", key="semantic_cache")
     if given is None or all(callable(getattr(given, name, None)) for name in ("aseek", "akeep", "audited")):
         return given  # type: ignore[no-any-return]
     raise ConfigError(f"{type(given).__name__} is no SemanticCache", key="semantic_cache")

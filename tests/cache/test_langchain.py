@@ -25,6 +25,7 @@ from langchain_cluster.cache import (  # noqa: E402
     ShardedCache,
 )
 from langchain_cluster.cache.langchain import _decode  # noqa: E402
+from langchain_cluster.errors import ConfigError  # noqa: E402
 
 STORES = {
     "memory": lambda url: MemoryCache(),
@@ -170,3 +171,9 @@ async def test_foreign_bytes_are_a_miss(raw: bytes, store: MemoryCache) -> None:
     store.set(cache._key("p", "m"), raw)
     assert cache.lookup("p", "m") is None
     assert await cache.alookup("p", "m") is None
+
+
+@pytest.mark.parametrize("given", [5, MemoryCache], ids=repr)
+def test_what_is_no_store_is_told_at_once(given: Any) -> None:
+    with pytest.raises(ConfigError):
+        LangChainCache(given)

@@ -286,6 +286,9 @@ def test_no_thread_is_started_by_writing_through(world: World) -> None:
     [
         ({"layers": []}, "cache.layers"),
         ({"layers": [{}]}, "cache.layers"),
+        ({"layers": [MemoryCache]}, "cache.layers"),
+        ({"layers": MemoryCache()}, "cache.layers"),
+        ({"layers": [MemoryCache()], "fallback_ttl": 0}, "cache"),
         ({"layers": [MemoryCache()], "write": "around"}, "cache.write"),
         ({"layers": [MemoryCache()], "max_pending": 0}, "cache.max_pending"),
     ],

@@ -15,7 +15,7 @@ from langchain_core.callbacks import get_usage_metadata_callback
 from langchain_core.messages import AIMessage, HumanMessage
 from langchain_openai import ChatOpenAI
 
-from langchain_cluster import ClusteredLLM, Endpoint, Policy
+from langchain_cluster import ClusteredLLM, ConfigError, Endpoint, Policy
 from langchain_cluster.cache import MemoryCache
 from langchain_cluster.model.events import CacheFailed, CallEnded
 from langchain_cluster.testing import ScriptedModel, SimulatedServer, faults
@@ -486,6 +486,13 @@ def test_bytes_that_are_no_answer_are_a_miss_and_an_event(face: Face) -> None:
     heard = Heard(llm)
     assert text_of(face.ask(llm, "hello")) == "the answer"
     assert [(e.operation, e.error) for e in heard.of(CacheFailed)] == [("lookup", "ValueError")]
+
+
+@pytest.mark.parametrize("name", ["cache", "semantic_cache"])
+def test_the_class_of_a_cache_is_not_a_cache(name: str) -> None:
+    given: Any = {name: MemoryCache}
+    with pytest.raises(ConfigError, match=r"MemoryCache is a class: give MemoryCache\(\.\.\.\)"):
+        ClusteredLLM([Endpoint("e", ScriptedModel())], **given)
 
 
 def test_a_cache_that_is_none_is_told_so() -> None:
