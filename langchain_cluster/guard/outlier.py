@@ -14,7 +14,8 @@ may be out at once, so that a fault that everybody shares takes nobody's endpoin
 call is no sign of either, and never counted.
 
 A hanging endpoint fails nothing until its first timeout. So calls in flight that have grown old count
-as failures here, while they are still in flight.
+as failures here, while they are still in flight: those that wait for an answer, and streams that wait for
+their first token. A stream that has begun may take its time.
 """
 
 from __future__ import annotations

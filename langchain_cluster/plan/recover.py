@@ -25,6 +25,7 @@ def deliver(tries: Tries, opened: Started, lease: Lease) -> Plan[Answer | Outcom
         The answer; or an outcome to go on from, when nothing of the stream was handed out.
     """
     recover, tries.cx.opened = tries.cx.policy.recover, opened
+    lease.answering()
     outcome = yield from Relay(opened, recover == "buffer")
     lease.settle(outcome, now=tries.cx.now())
     if outcome.verdict is Verdict.OK:
@@ -78,6 +79,7 @@ def take_over(
     if outcome.verdict is not Verdict.OK:
         return outcome, None
     opened: Started = outcome.value
+    lease.answering()
     tries.cx.emit(StreamResumed(tries.cx.now(), before, lease.endpoint.id, resume.prefill))
     tries.cx.opened = opened
     outcome = yield from Relay(opened)

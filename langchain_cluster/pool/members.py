@@ -52,7 +52,7 @@ class Member:
         self.in_flight = self.served = self.failed = self.tokens = self.quick = 0
         self.ewma_seconds = self.ewma_at = 0.0
         self.cooling_until = self.ejected_until = 0.0
-        self.starts: dict[int, float] = {}  # of the calls in flight, the oldest first
+        self.starts: dict[int, float] = {}  # of the calls that wait for an answer, the oldest first
         self.warming_since: float | None = None
         self.rates: Rates | None = None  # what it may be asked in a minute
         self.aimd: Aimd | None = None  # how many calls at once it was found to bear
@@ -101,7 +101,7 @@ class Member:
         return self.weight > 0 and self.status is not EndpointStatus.DRAINING
 
     def oldest(self, now: float) -> float:
-        """Seconds since the oldest call in flight began; 0 without any."""
+        """Seconds since the oldest call began that waits for an answer, or its first token; 0 without any."""
         try:
             return now - next(iter(self.starts.values()))
         except (StopIteration, RuntimeError):  # settled by another thread at this moment
@@ -331,6 +331,11 @@ class Lease:
         member.breaker.record(self._permit, outcome.verdict, now, outcome.seconds)
         if self._settled_by_pool is not None:
             self._settled_by_pool(member, outcome, now)
+
+    def answering(self) -> None:
+        """Its first token is there: however long the rest takes, this call does not hang."""
+        with self.member.lock:
+            self.member.starts.pop(id(self), None)
 
     def cancel(self, *, now: float | None = None) -> None:
         """Give the claim back unused: nobody was asked, so nothing counts against a limit. Once."""

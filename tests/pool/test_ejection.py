@@ -300,3 +300,22 @@ def test_an_answer_that_takes_long_is_not_hanging_because_embeddings_are_quick()
     assert "EndpointEjected" not in watched.told()
     for call in calls:
         call.settle(Outcome.ok(seconds=15.0))
+
+
+def test_a_stream_that_has_begun_is_not_hanging_however_long_it_takes() -> None:
+    watched = Watched("a", "b", "c", outlier=OutlierPolicy(consecutive_failures=5))
+    watched.asked()
+    streams = [watched.lease_on("a") for _ in range(9)]
+    for lease in streams[:5]:
+        lease.answering()
+    watched.clock.advance(60.0)
+    watched.asked()
+    assert "EndpointEjected" not in watched.told()  # four wait for their first token
+    watched.lease_on("b").settle(Outcome.ok(seconds=0.1))
+    fifth = watched.lease_on("a")
+    watched.clock.advance(60.0)
+    watched.asked()
+    assert "EndpointEjected" in watched.told()
+    for lease in (*streams, fifth):
+        lease.settle(Outcome.ok(seconds=120.0))
+    assert not watched["a"].starts
