@@ -17,26 +17,12 @@ from langchain_cluster.errors import CacheUnavailable, ConfigError
 from langchain_cluster.model.events import AnswerRenewed
 from langchain_cluster.plan.effects import Claimed
 from langchain_cluster.testing import FakeClock, ScriptedModel
-from langchain_cluster.testing.server_process import HOST
 from tests.services.valkey import INSTALL, Valkey, binary
 
 redis = pytest.importorskip("redis")
 pytestmark = pytest.mark.skipif(binary() is None, reason=INSTALL)
 PATIENT: Any = {"connect_timeout": 10.0, "timeout": 10.0}
 KEY = "lc:{0}:m:1"
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[Valkey]:
-    with Valkey() as server:
-        yield server
-
-
-@pytest.fixture
-def raw(server: Valkey) -> Iterator[Any]:
-    with redis.Redis(HOST, server.port) as client:
-        client.flushall()
-        yield client
 
 
 @pytest.fixture

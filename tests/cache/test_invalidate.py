@@ -15,19 +15,10 @@ from langchain_cluster.cache.semantic import SemanticCache
 from langchain_cluster.model.cache_key import cache_key
 from langchain_cluster.model.label import HEAD, MOST_TAGS, given_at, labelled, tags_of, unlabelled
 from langchain_cluster.testing import FakeClock, ScriptedModel
-from tests.services.valkey import INSTALL, Valkey, binary
+from tests.services.valkey import Valkey
 
 PATIENT: Any = {"connect_timeout": 10.0, "timeout": 10.0}
 Make = Callable[[], Any]
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[Valkey]:
-    pytest.importorskip("redis")
-    if binary() is None:
-        pytest.skip(INSTALL)
-    with Valkey() as server:
-        yield server
 
 
 class Plain:

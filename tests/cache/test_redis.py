@@ -25,20 +25,6 @@ PATIENT: Any = {"connect_timeout": 10.0, "timeout": 10.0}  # for what is about n
 QUICK = BreakerPolicy(consecutive_failures=1, open_for=0.05, max_open=0.05)
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[Valkey]:
-    with Valkey() as server:
-        yield server
-
-
-@pytest.fixture
-def raw(server: Valkey) -> Iterator[Any]:
-    """A client of the test's own, on an empty server."""
-    with redis.Redis(HOST, server.port) as client:
-        client.flushall()
-        yield client
-
-
 @pytest.fixture
 def own() -> Iterator[Valkey]:
     """A server for one test to kill."""
