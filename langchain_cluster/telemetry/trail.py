@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from glob import escape
@@ -41,8 +42,10 @@ def files(path: Path) -> list[Path]:
     """The trail's files, the oldest first.
 
     Raises:
-        ConfigError: there is none.
+        ConfigError: there is none, or one cannot be read.
     """
+    if path.is_dir():
+        raise ConfigError(f"{path} is a folder: give the trail's file", key="audit")
     found = {0: path} if path.exists() else {}
     for other in path.parent.glob(f"{escape(path.name)}.*"):
         number = other.name.rpartition(".")[2]
@@ -50,6 +53,9 @@ def files(path: Path) -> list[Path]:
             found[int(number)] = other
     if not found:
         raise ConfigError(f"{path} does not exist", key="audit")
+    for file in found.values():
+        if not os.access(file, os.R_OK):
+            raise ConfigError(f"{file} cannot be read", key="audit")
     return [found[number] for number in sorted(found, reverse=True)]
 
 
@@ -77,6 +83,7 @@ def verify(path: Path) -> Verified:
 
     It may be written to meanwhile.
     """
+    files(path)  # or there is nothing to verify
     for _ in range(_LOOKS):
         noted = _noted(path)
         found = _verify(path, noted)
@@ -134,6 +141,12 @@ def _verify(path: Path, noted: anchor.Anchor | str | None) -> Verified:
     return so_far()
 
 
+def _number(told: dict[str, Any], name: str) -> Any:
+    """0 where it is not known, or somebody has made something else of it."""
+    value = told.get(name)
+    return value if type(value) in (int, float) else 0
+
+
 @dataclass(slots=True)
 class Total:
     """What the lines of one group add up to."""
@@ -162,7 +175,7 @@ def sums(path: Path, by: str) -> dict[str, Total]:
         total.calls += 1
         total.failed += told["outcome"] not in ("ok", "hit", "degraded")
         total.hits += told["outcome"] == "hit"
-        total.input_tokens += told.get("input_tokens") or 0
-        total.output_tokens += told.get("output_tokens") or 0
-        total.cost_usd += told.get("cost_usd") or 0.0
+        total.input_tokens += _number(told, "input_tokens")
+        total.output_tokens += _number(told, "output_tokens")
+        total.cost_usd += _number(told, "cost_usd")
     return dict(sorted(found.items(), key=lambda item: -item[1].calls))

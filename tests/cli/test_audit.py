@@ -78,3 +78,15 @@ def test_its_totals(trail: Path) -> None:
 def test_wrong_use(trail: Path) -> None:
     assert run("sum", str(trail), "--by", "prompt")[0] == 2
     assert run("verify", "/nowhere/audit.jsonl")[0] == 2
+    for action in ("verify", "tail", "sum"):
+        code, told = run(action, str(trail.parent))
+        assert (code, "is a folder" in told) == (2, True)
+
+
+def test_lines_that_somebody_made_are_no_reason_to_stop(trail: Path) -> None:
+    with trail.open("a") as file:
+        file.write('[1]\nno line\n{"outcome": ["ok"], "tenant": {"a": 1}, "cost_usd": "x"}\n')
+    code, told = run("sum", str(trail), "--json")
+    assert (code, json.loads(told)["acme"]["calls"]) == (0, 2)
+    assert run("tail", str(trail))[0] == 0
+    assert run("verify", str(trail))[0] == 1
