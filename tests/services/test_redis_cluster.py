@@ -39,7 +39,11 @@ def cluster() -> Iterator[ValkeyCluster]:
 class TestRedisCacheInACluster(CacheStoreContract):
     @pytest.fixture
     def store(self, cluster: ValkeyCluster) -> Iterator[RedisCache]:
-        store = RedisCache.from_url(cluster.url, f"test-{next(numbers)}[*]:", timeout=2.0)
+        # Not about time: one connection that comes late on a starved machine has redis-py look at the cluster
+        # anew and close those that other threads use, and one such failure opens a breaker.
+        store = RedisCache.from_url(
+            cluster.url, f"test-{next(numbers)}[*]:", connect_timeout=10.0, timeout=10.0
+        )
         yield store
         store.close()
 
