@@ -15,7 +15,8 @@ call is no sign of either, and never counted.
 
 A hanging endpoint fails nothing until its first timeout. So calls in flight that have grown old count
 as failures here, while they are still in flight: those that wait for an answer, and streams that wait for
-their first token. A stream that has begun may take its time.
+their first token. A stream that has begun may take its time, and where most peers have calls as old it is
+the calls that take long.
 """
 
 from __future__ import annotations

@@ -55,13 +55,27 @@ class Ejector:
         limit = old_after(typical)
         if age <= limit:
             return False
-        with member.lock:
-            old = sum(now - started > limit for started in member.starts.values())
+        old = _old(member, limit, now)
         reason = self._outliers.note_old(member.endpoint.id, calls=old, age=age, now=now)
-        return reason is not None and self._try(member, reason, snapshot, now)
+        if reason is None or _as_its_peers(member, old, limit, snapshot, now):
+            return False
+        return self._try(member, reason, snapshot, now)
 
     def _try(self, member: Member, reason: str, snapshot: Snapshot, now: float) -> bool:
         until = self._outliers.eject(member.endpoint.id, of=len(snapshot.members), now=now)
         if until is not None:
             self._eject(member, until, reason, now)
         return until is not None
+
+
+def _old(member: Member, limit: float, now: float) -> int:
+    with member.lock:
+        return sum(now - started > limit for started in member.starts.values())
+
+
+def _as_its_peers(member: Member, old: int, limit: float, snapshot: Snapshot, now: float) -> bool:
+    """Whether most of its peers have half as many old calls or more: then it is the calls that take long."""
+    roles = member.endpoint.roles
+    peers = [m for m in snapshot.members if m is not member and m.in_service and m.endpoint.roles == roles]
+    alike = sum(_old(peer, limit, now) * 2 >= old for peer in peers)
+    return alike * 2 > len(peers)

@@ -319,3 +319,19 @@ def test_a_stream_that_has_begun_is_not_hanging_however_long_it_takes() -> None:
     for lease in (*streams, fifth):
         lease.settle(Outcome.ok(seconds=120.0))
     assert not watched["a"].starts
+
+
+def test_where_calls_take_long_everywhere_nobody_is_taken_for_hanging() -> None:
+    watched = Watched("a", "b", "c", Endpoint("off", weight=0.0), outlier=OutlierPolicy())
+    watched.asked()
+    for id in "abc":
+        watched.call(id, Outcome.ok(seconds=0.1))
+    long = {id: [watched.lease_on(id) for _ in range(6)] for id in "abc"}
+    watched.clock.advance(30.0)
+    watched.asked()
+    assert "EndpointEjected" not in watched.told()
+    long["a"] += [watched.lease_on("a") for _ in range(7)]  # and now it hangs: more than twice as many
+    watched.clock.advance(30.0)
+    watched.asked()
+    assert "EndpointEjected" in watched.told()
+    assert [watched[id].ejected_until > 1060.0 for id in "abc"] == [True, False, False]
