@@ -1,7 +1,8 @@
-"""Answers as bytes and back. JSON under a version byte: nothing is ever unpickled."""
+"""Answers as bytes and back. JSON under a byte of version, compressed if long: nothing is ever unpickled."""
 
 from __future__ import annotations
 
+import zlib
 from typing import Any, TypeVar
 
 import orjson
@@ -13,7 +14,9 @@ from langchain_cluster.endpoints.copied import copied
 from langchain_cluster.model.label import unlabelled
 
 T = TypeVar("T", bound=BaseModel)
-_VERSION = b"\x01"
+_PLAIN, _PACKED = b"\x01", b"\x02"
+_LONG = 8_192  # bytes of JSON from which on it is compressed
+_MOST = 64 * 1024 * 1024  # bytes it may become again: whoever writes to the store must not fill the memory
 _FIELDS = (
     "content", "additional_kwargs", "response_metadata", "tool_calls", "invalid_tool_calls", "usage_metadata",
     "name",
@@ -44,7 +47,12 @@ class AnswerCodec:
         # `parsed` is the OpenAI SDK's view of the text: an object, and made anew by whoever wants it.
         fields["additional_kwargs"] = {k: v for k, v in message.additional_kwargs.items() if k != "parsed"}
         info = {**llm_output, **(generation.generation_info or {})}
-        return _VERSION + orjson.dumps([fields, info])
+        told = orjson.dumps([fields, info])
+        if len(told) >= _LONG:
+            packed = zlib.compress(told, 1)
+            if len(packed) < len(told):
+                return _PACKED + packed
+        return _PLAIN + told
 
     def decode(self, raw: bytes) -> ChatResult:
         """A fresh answer. Raises ValueError for bytes that were not written by `encode`."""
@@ -61,9 +69,12 @@ class AnswerCodec:
 
 def _parse(raw: bytes) -> ChatResult:
     raw = unlabelled(raw)
-    if raw[:1] != _VERSION:
+    version, told = raw[:1], memoryview(raw)[1:]
+    if version == _PACKED:
+        told = memoryview(_unpacked(told))
+    elif version != _PLAIN:
         raise ValueError("not an answer, or one of another version")
-    read = orjson.loads(memoryview(raw)[1:])
+    read = orjson.loads(told)
     if not isinstance(read, list) or len(read) != 2 or not all(isinstance(part, dict) for part in read):
         raise ValueError("not an answer")
     fields, info = read
@@ -77,6 +88,18 @@ def _parse(raw: bytes) -> ChatResult:
     except (TypeError, AttributeError) as error:  # pydantic's own refusal is a ValueError already
         raise ValueError("not an answer") from error
     return ChatResult(generations=[ChatGeneration(message=message, generation_info=info or None)])
+
+
+def _unpacked(packed: memoryview) -> bytes:
+    """What was compressed. Raises ValueError for what was not, or is too much."""
+    unpacking = zlib.decompressobj()
+    try:
+        told = unpacking.decompress(packed, _MOST)
+    except zlib.error as error:
+        raise ValueError("not an answer") from error
+    if not unpacking.eof or unpacking.unused_data:
+        raise ValueError("half an answer, or too much of one")
+    return told
 
 
 def _own(known: ChatResult) -> ChatResult:

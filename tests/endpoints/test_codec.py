@@ -5,6 +5,9 @@ from __future__ import annotations
 import ast
 import inspect
 import pickle
+import zlib
+from base64 import b64encode
+from random import Random
 from typing import Any
 
 import orjson
@@ -165,6 +168,25 @@ def test_what_is_remembered_is_bounded() -> None:
 
 def test_long_answers_are_not_remembered() -> None:
     codec = AnswerCodec()
-    raw = codec.encode(ChatResult(generations=[ChatGeneration(message=AIMessage("x" * 100_000))]))
-    assert codec.decode(raw).generations[0].text == "x" * 100_000
+    text = b64encode(Random(1).randbytes(40_000)).decode()
+    raw = codec.encode(result(AIMessage(text)))
+    assert codec.decode(raw).generations[0].text == text
     assert codec._decoded == {}
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"]), max_size=20), st.integers(1_000, 20_000))
+def test_long_answers_are_compressed_and_come_out_whole(word: str, times: int) -> None:
+    said = f"{word} and so on " * times
+    raw = AnswerCodec().encode(result(AIMessage(said)))
+    assert len(raw) < len(said) / 10
+    assert AnswerCodec().decode(raw).generations[0].text == said
+
+
+def test_compressed_bytes_that_are_no_answer_are_refused() -> None:
+    raw = AnswerCodec().encode(result(AIMessage("x" * 10_000)))
+    assert raw[:1] == b"\x02"
+    bomb = b"\x02" + zlib.compress(b"0" * (64 * 1024 * 1024 + 1), 1)
+    for bad in (raw[:-1], raw + b"x", raw[:1], b"\x02nonsense", b"\x02" + zlib.compress(b"{}"), bomb):
+        with pytest.raises(ValueError, match=r"answer|JSON|unexpected"):
+            AnswerCodec().decode(bad)
+    assert AnswerCodec().encode(result(AIMessage("x" * 1_000)))[:1] == b"\x01", "a short one as it is"
