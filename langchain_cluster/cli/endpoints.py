@@ -11,12 +11,11 @@ from typing import Annotated, Any
 import typer
 from rich.console import RenderableType
 from rich.live import Live
-from rich.markup import escape
-from rich.table import Table
 
 from langchain_cluster.admin.rules import TOKEN_ENV
+from langchain_cluster.cli.lines import Lines
 from langchain_cluster.cli.remote import Remote, is_url
-from langchain_cluster.cli.screen import clean, console, print_json
+from langchain_cluster.cli.screen import console, print_json
 from langchain_cluster.errors import ConfigError
 
 EPILOG = (
@@ -27,7 +26,6 @@ EPILOG = (
     "langchain-cluster endpoints http://127.0.0.1:9465 promote 1"
 )
 HERE = "http://127.0.0.1:9465"
-COLOURS = {"up": "green", "warming": "yellow", "busy": "yellow", "probing": "yellow", "idle": "dim"}
 
 
 class Action(StrEnum):
@@ -93,7 +91,7 @@ def endpoints(
             told = remote.act(str(id), action.value, **({"migrate": True} if migrate else {}))
             _show([told["endpoint"]] if told.get("endpoint") else [], as_json=as_json, told=told)
         elif watch and not as_json:
-            _watch(lambda: table(_of(remote)), every)
+            _watch(lambda: Lines(_of(remote)), every)
         else:
             _show(_of(remote), as_json=as_json)
             while watch:
@@ -129,7 +127,7 @@ def _found(path: str, *, watch: bool, every: float, as_json: bool) -> None:
     """Who the registries of a config say is there, once or again and again; 1 if none has answered."""
     from langchain_cluster.cli.found import Found
 
-    with Found(path, table) as found:
+    with Found(path, Lines) as found:
         if as_json:
             print_json({"endpoints": found.shapes(), "told": found.told})
             while watch:
@@ -164,27 +162,4 @@ def _show(shapes: Sequence[dict[str, Any]], *, as_json: bool, told: dict[str, An
     if as_json:
         print_json({"endpoints": list(shapes)} if told is None else told)
     else:
-        console().print(table(shapes))
-
-
-def table(shapes: Sequence[dict[str, Any]]) -> Table:
-    """A line for each endpoint."""
-    made = Table()
-    for title in ("endpoint", "state", "circuit", "share", "in flight", "served", "failed", "latency", "USD"):
-        made.add_column(title, justify="left" if title in ("endpoint", "state", "circuit") else "right")
-    made.add_column("why not", overflow="fold")
-    for one in shapes:
-        colour = COLOURS.get(one["state"], "red")
-        made.add_row(
-            escape(clean(one["id"])),
-            f"[{colour}]{escape(one['state'])}[/]",
-            escape(one["circuit"]),
-            f"{one['share']:.0%}",
-            str(one["in_flight"]),
-            str(one["served"]),
-            str(one["failed"]),
-            f"{one['latency_seconds']:.2f} s" if one["latency_seconds"] else "-",
-            f"{one['cost_usd']:.4f}",
-            escape(clean(one["why_not"] or "")),
-        )
-    return made
+        console().print(Lines(shapes))

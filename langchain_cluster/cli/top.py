@@ -15,7 +15,8 @@ from rich.text import Text
 
 from langchain_cluster.admin.rules import TOKEN_ENV
 from langchain_cluster.admin.view import View
-from langchain_cluster.cli.endpoints import HERE, table
+from langchain_cluster.cli.endpoints import HERE
+from langchain_cluster.cli.lines import Lines
 from langchain_cluster.cli.remote import Remote
 from langchain_cluster.cli.screen import clean, console, print_json
 
@@ -91,4 +92,4 @@ def _drawn(seen: dict[str, Any]) -> Group:
         f"{stats['input_tokens']} tokens in, {stats['output_tokens']} out · "
         f"{stats['cost_usd']:.4f} USD · {stats['balancer']}"
     )
-    return Group(Text(clean(line)), table(seen["endpoints"]))
+    return Group(Text(clean(line)), Lines(seen["endpoints"]))

@@ -214,6 +214,25 @@ def test_a_cluster_of_this_process_at_a_glance(llm: ClusteredLLM) -> None:
         raise ZeroDivisionError
 
 
+def test_a_narrow_window_cuts_no_number() -> None:
+    from io import StringIO
+
+    from rich.console import Console
+
+    from langchain_cluster.cli.lines import Lines
+
+    one: dict[str, object] = {"id": "gpu-1.eu-west-1", "state": "forced_open", "why_not": "forced open"}
+    one |= {"circuit": "forced_open", "share": 0.25, "in_flight": 12, "served": 123456, "failed": 4321}
+    one |= {"latency_seconds": 12.34, "cost_usd": 123.4567}
+    for width, whole in ((80, False), (200, True)):
+        told = StringIO()
+        Console(file=told, width=width).print(Lines([one]))
+        for number in ("25%", "12", "123456", "4321", "12.34 s", "123.4567"):
+            assert number in told.getvalue()
+        assert ("forced open" in told.getvalue()) is whole
+        assert "\u2026" not in told.getvalue()
+
+
 def test_serving_elsewhere_needs_a_token(config: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(TOKEN_ENV, raising=False)
     for host in ("0.0.0.0", "::", "ops.example"):

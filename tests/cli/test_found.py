@@ -21,8 +21,8 @@ from typer.testing import CliRunner
 
 from langchain_cluster import Endpoint
 from langchain_cluster.cli.app import make_app
-from langchain_cluster.cli.endpoints import table
 from langchain_cluster.cli.found import Found, line_of
+from langchain_cluster.cli.lines import Lines
 from langchain_cluster.model import events
 
 A = Endpoint("a")
@@ -84,7 +84,7 @@ def test_who_is_there_is_shown_and_who_is_left_out_is_told(config: str) -> None:
 
 
 def test_what_happens_is_followed(config: str, roster: Path) -> None:
-    with Found(config, table, clock=lambda: 1_767_225_600.0) as found:
+    with Found(config, Lines, clock=lambda: 1_767_225_600.0) as found:
         assert found.answered
         assert "gpu-3" not in drawn(found)
         write(roster, "gpu-1", "gpu-2", "gpu-3")
@@ -99,7 +99,7 @@ def test_what_happens_is_followed(config: str, roster: Path) -> None:
 
 def test_a_registry_that_says_nothing_is_told_and_ends_with_1(config: str, roster: Path) -> None:
     roster.unlink()
-    with Found(config, table, patience=0.01) as found:
+    with Found(config, Lines, patience=0.01) as found:
         assert not found.answered
         until(lambda: "cannot be read" in drawn(found))
         assert "no registry has answered for 0.01 s" in drawn(found)
