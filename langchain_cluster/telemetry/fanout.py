@@ -30,6 +30,7 @@ class EventFanout:
         self._lock = RLock()  # a stream that is collected while we hold it unsubscribes
         self._telling = Lock()
         self._queue: deque[Event] = deque()
+        self._closed = False
 
     def subscribe(
         self, listener: EventListener | AsyncEventListener, *, calls: bool = True
@@ -89,6 +90,8 @@ class EventFanout:
         mailbox = Mailbox(loop)
         unsubscribe = self._add(mailbox.put, calls)
         self._mailboxes[mailbox] = None
+        if self._closed:  # nobody would end it any more
+            mailbox.end()
 
         def leave() -> None:
             unsubscribe()
@@ -101,7 +104,11 @@ class EventFanout:
         return EventStream(*self._open(asyncio.get_running_loop()))
 
     def close(self) -> None:
-        """End what hears on event loops, once it has heard what happened; plain listeners stay."""
+        """End what hears on event loops, once it has heard what happened; plain listeners stay.
+
+        Who begins to listen on a loop after that hears nothing, and ends at once.
+        """
+        self._closed = True
         for mailbox in list(self._mailboxes):
             mailbox.end()
 

@@ -210,3 +210,23 @@ async def test_membership_is_heard_through_the_cluster_until_it_closes() -> None
         llm.cluster.pool.remove("a")
     await asyncio.wait_for(listening, 10.0)
     assert heard == [(EndpointJoined, "b"), (EndpointLeft, "a")]
+
+
+async def test_who_listens_to_a_closed_cluster_ends_at_once() -> None:
+    llm = ClusteredLLM([Endpoint("a", ScriptedModel("hi"))])
+    async with llm.cluster:
+        pass
+    heard: list[Event] = []
+
+    async def listen(told: Event) -> None:
+        heard.append(told)
+
+    async def read() -> None:
+        async for told in llm.cluster.events:
+            heard.append(told)
+
+    llm.cluster.events.subscribe(listen)
+    await asyncio.wait_for(read(), 10.0)
+    llm.cluster.pool.add(Endpoint("b", ScriptedModel("ho")))
+    await settle()
+    assert heard == []
