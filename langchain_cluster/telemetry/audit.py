@@ -16,7 +16,7 @@ from collections import deque
 from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
-from threading import Condition, Thread
+from threading import Condition, Thread, current_thread
 from typing import Any
 from weakref import ref
 
@@ -164,7 +164,9 @@ class AuditLog:
                     idle += 1
                     if self._closed or idle > IDLE:
                         self._thread = None
-                        return
+                        if not self._waiting:
+                            return
+                        self._thread = current_thread()  # `put` came in between, and saw that it was there
                 if not self._closed:
                     self._changed.wait(PERIOD)
                 lines = [self._waiting.popleft() for _ in range(len(self._waiting))]

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
-from threading import Thread
+from threading import Thread, current_thread
+from time import sleep
 from typing import Any
 
 import orjson
@@ -16,7 +18,7 @@ from langchain_cluster import ClusteredLLM, ConfigError, Endpoint, Policy, Price
 from langchain_cluster.cache import MemoryCache
 from langchain_cluster.model.call import Request
 from langchain_cluster.model.events import CallEnded
-from langchain_cluster.telemetry import AuditLog, OtelTracing, Telemetry
+from langchain_cluster.telemetry import AuditLog, OtelTracing, Telemetry, audit
 from langchain_cluster.telemetry.audit import BEGINNING, rotated
 from langchain_cluster.telemetry.trail import Total, files, records, sums, verify
 from langchain_cluster.testing import ScriptedModel
@@ -341,3 +343,29 @@ def test_a_hit_costs_nothing_and_says_so(tmp_path: Path) -> None:
     llm.invoke("hello")
     llm.invoke("hello")
     assert [(told["cache"], told["cost_usd"]) for told in lines(log)] == [("miss", None), ("memory", 0.0)]
+
+
+def test_a_line_that_comes_as_the_thread_ends_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(audit, "IDLE", 0)
+    log = AuditLog(tmp_path / "audit.jsonl")
+    looked: list[str] = []
+
+    class Waiting(deque[Any]):
+        """Is empty when it is looked at the first time, and no longer a moment later."""
+
+        def __bool__(self) -> bool:
+            there = len(self) > 0
+            if not there and not looked and current_thread() is log._thread:
+                looked.append("once")
+                log.put({"number": "late"})
+            return there
+
+    log._waiting = Waiting()
+    log.put({"number": "first"})
+    while not looked:
+        sleep(0.001)
+    assert log.flush(20)
+    assert len(lines(log)) == 2
+    log.close()
