@@ -109,9 +109,9 @@ class RedisAddress:
         """
         found = self
         if username_env is not None:
-            found = replace(found, username=_variable(username_env, "username_env"))
+            found = replace(found, username=variable(username_env, "username_env"))
         if password_env is not None:
-            found = replace(found, password=_variable(password_env, "password_env"))
+            found = replace(found, password=variable(password_env, "password_env"))
         return found
 
     def tls_options(self) -> dict[str, Any]:
@@ -152,7 +152,8 @@ def _hosts(text: str, port: int) -> tuple[tuple[str, int], ...]:
     return tuple(found)
 
 
-def _variable(name: str, key: str) -> str:
+def variable(name: str, key: str) -> str:
+    """What an environment variable holds. Raises ConfigError when it is not set, or empty."""
     value = os.environ.get(name, "")
     if not value:
         raise ConfigError(

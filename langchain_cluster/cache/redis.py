@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from math import inf
 from random import Random
-from typing import Self
+from typing import Any, Self
 
 from langchain_cluster.cache import keyspace as ks
-from langchain_cluster.cache.address import RedisAddress
+from langchain_cluster.cache.address import RedisAddress, variable
 from langchain_cluster.cache.clients import Clients
 from langchain_cluster.cache.lifetime import checked
 from langchain_cluster.cache.prefixed import Prefixed
 from langchain_cluster.cache.redis_claims import RedisClaims
+from langchain_cluster.cache.seal import LEAST, LENGTH, Seal
 from langchain_cluster.cache.selection import Invalidates, Selection
 from langchain_cluster.cache.stats import CacheStats
 from langchain_cluster.cache.tracking import Tracking
@@ -41,10 +43,11 @@ class RedisCache(Invalidates):
         lease: of processes that ask one new question one asks, and the others wait for its answer. Seconds
             they wait, > 0, for one that has died; None: each asks for itself.
         breaker: when to leave the server alone for a while.
+        secret: of a seal on each value (`cache/seal.py`), at least 16 bytes: what others wrote is none.
         seed: for the jitter.
 
     Raises:
-        ConfigError: a prefix that is no text, or a ttl that is no number of seconds > 0.
+        ConfigError: a prefix that is no text, a ttl that is no number of seconds > 0, a short secret.
     """
 
     name = "redis"
@@ -57,6 +60,7 @@ class RedisCache(Invalidates):
         *,
         lease: float | None = LEASE,
         breaker: BreakerPolicy | None = None,
+        secret: bytes | None = None,
         seed: int | None = None,
     ) -> None:
         if not isinstance(prefix, str):
@@ -65,6 +69,9 @@ class RedisCache(Invalidates):
             checked(ttl)
         if lease is not None:
             checked(lease, "lease")
+        if secret is not None and len(secret) < LEAST:
+            raise ConfigError(f"a secret of {len(secret)} bytes: give at least {LEAST}", key="cache.secret")
+        self._seal = Seal(secret)
         self.clients, self.prefix, self.ttl, self.lease = clients, prefix, ttl, lease
         self._at = Prefixed(clients, prefix, ttl, breaker, Random(seed))
         self._claims = RedisClaims(self._at, self.name, lease or LEASE)
@@ -78,6 +85,7 @@ class RedisCache(Invalidates):
         *,
         username_env: str | None = None,
         password_env: str | None = None,
+        secret_env: str | None = None,
         cluster: bool = False,
         connect_timeout: float = 0.3,
         timeout: float = 0.3,
@@ -90,6 +98,7 @@ class RedisCache(Invalidates):
         Args:
             url: `redis://`, `rediss://`, `unix://`, `redis+sentinel://` or `redis+cluster://`.
             username_env, password_env: names of environment variables; they win over the url's own.
+            secret_env: name of the one with the secret of a seal on each value.
             cluster: `redis://` is one node of a cluster.
             connect_timeout, timeout: seconds to connect, and to wait for a reply, > 0.
 
@@ -102,7 +111,8 @@ class RedisCache(Invalidates):
                 raise ConfigError(f"{name} {seconds!r} is not a number of seconds > 0", key="cache")
         address = RedisAddress.parse(url, cluster=cluster).signed_in(username_env, password_env)
         clients = Clients(address, connect_timeout=connect_timeout, timeout=timeout)
-        return cls(clients, prefix, ttl, lease=lease, breaker=breaker, seed=seed)
+        secret = None if secret_env is None else variable(secret_env, "secret_env").encode()
+        return cls(clients, prefix, ttl, lease=lease, breaker=breaker, secret=secret, seed=seed)
 
     @property
     def longest(self) -> float:
@@ -123,35 +133,35 @@ class RedisCache(Invalidates):
 
     def get(self, key: str) -> bytes | None:
         """The value, None if absent or expired."""
-        return self._at.looked(self._at.one(ks.get, key))
+        return self._at.looked(self._seal.opened(key, self._at.one(ks.get, key)))
 
     async def aget(self, key: str) -> bytes | None:
         """See `get`."""
-        return self._at.looked(await self._at.aone(ks.get, key))
+        return self._at.looked(self._seal.opened(key, await self._at.aone(ks.get, key)))
 
     def entries(self, keys: Sequence[str]) -> list[tuple[bytes, float | None] | None]:
         """As `mget`, each value with the seconds it has left, None for ever; one round trip too."""
         if not keys:
             return []
-        return self._at.entered(self._at.several(ks.entries, keys))
+        return self._entered(keys, self._at.several(ks.entries, keys))
 
     async def aentries(self, keys: Sequence[str]) -> list[tuple[bytes, float | None] | None]:
         """See `entries`."""
         if not keys:
             return []
-        return self._at.entered(await self._at.aseveral(ks.entries, keys))
+        return self._entered(keys, await self._at.aseveral(ks.entries, keys))
 
     def mget(self, keys: Sequence[str]) -> list[bytes | None]:
         """The values in the order of `keys`, None for each absent one."""
         if not keys:
             return []
-        return self._at.all_looked(self._at.several(self._at.keys.mget, keys))
+        return self._all_looked(keys, self._at.several(self._at.keys.mget, keys))
 
     async def amget(self, keys: Sequence[str]) -> list[bytes | None]:
         """See `mget`."""
         if not keys:
             return []
-        return self._at.all_looked(await self._at.aseveral(self._at.keys.mget, keys))
+        return self._all_looked(keys, await self._at.aseveral(self._at.keys.mget, keys))
 
     def exists(self, key: str) -> bool:
         """Whether there is a value; counts as no lookup."""
@@ -161,25 +171,32 @@ class RedisCache(Invalidates):
         """See `exists`."""
         return bool(await self._at.aone(ks.exists, key))
 
+    def _all_looked(self, keys: Sequence[str], raws: list[Any]) -> list[bytes | None]:
+        return self._at.all_looked([*map(self._seal.opened, keys, raws)])
+
+    def _entered(self, keys: Sequence[str], found: list[Any]) -> list[tuple[bytes, float | None] | None]:
+        found[::2] = map(self._seal.opened, keys, found[::2])
+        return self._at.entered(found)
+
     # -- writing ------------------------------------------------------------------------------------
 
     def set(self, key: str, value: bytes, ttl: float | None = None) -> None:
         """Keep `value` for `ttl` seconds, > 0, the cache's own if None. Raises ConfigError for another."""
-        self._at.one(ks.put, key, value, self._at.milliseconds(ttl))
+        self._at.one(ks.put, key, self._seal.sealed(key, value), self._at.milliseconds(ttl))
         self._at.sets += 1
 
     async def aset(self, key: str, value: bytes, ttl: float | None = None) -> None:
         """See `set`."""
-        await self._at.aone(ks.put, key, value, self._at.milliseconds(ttl))
+        await self._at.aone(ks.put, key, self._seal.sealed(key, value), self._at.milliseconds(ttl))
         self._at.sets += 1
 
     def mset(self, items: Mapping[str, bytes], ttl: float | None = None) -> None:
         """Keep all of `items`."""
-        self._at.write(items, ttl)
+        self._at.write(self._seal.all_sealed(items), ttl)
 
     async def amset(self, items: Mapping[str, bytes], ttl: float | None = None) -> None:
         """See `mset`."""
-        await self._at.awrite(items, ttl)
+        await self._at.awrite(self._seal.all_sealed(items), ttl)
 
     def expire(self, key: str, ttl: float) -> bool:
         """Let an entry live `ttl` seconds from now, > 0; False if there is none."""
@@ -236,11 +253,17 @@ class RedisCache(Invalidates):
 
         `streaming`: the answer will come at the pace of whoever reads it.
         """
-        return self._claims.claim(keys, streaming)
+        return self._ours(keys, self._claims.claim(keys, streaming))
 
     async def aclaim(self, keys: Sequence[str], streaming: bool = False) -> Claimed:
         """See `claim`."""
-        return await self._claims.aclaim(keys, streaming)
+        return self._ours(keys, await self._claims.aclaim(keys, streaming))
+
+    def _ours(self, keys: Sequence[str], claimed: Claimed) -> Claimed:
+        if not self._seal.seals or claimed.raw is None:
+            return claimed
+        opened = (self._seal.opened(key, claimed.raw) for key in keys)
+        return replace(claimed, raw=next((raw for raw in opened if raw is not None), None))
 
     # -- the rest -----------------------------------------------------------------------------------
 
@@ -253,6 +276,7 @@ class RedisCache(Invalidates):
         entries = size = 0
         try:
             entries, size = self._at.everywhere(self._at.keys.walk)
+            size -= entries * LENGTH if self._seal.seals else 0
         except CacheUnavailable:
             pass
         errors = self._at.guarded.errors
@@ -263,7 +287,7 @@ class RedisCache(Invalidates):
     def peek(self, key: str) -> bytes | None:
         """As `get`, without counting; None too when it cannot be asked."""
         try:
-            return self._at.one(ks.get, key)  # type: ignore[no-any-return]
+            return self._seal.opened(key, self._at.one(ks.get, key))
         except CacheUnavailable:
             return None
 

@@ -42,6 +42,9 @@ class RedisConfig(Strict):
     url_env: str | None = Field(None, description="instead: the name of a variable that holds the url")
     username_env: str | None = Field(None, description="name of the variable with the user")
     password_env: str | None = Field(None, description="name of the variable with the password")
+    secret_env: str | None = Field(
+        None, description="name of the variable with the secret of a seal on each value"
+    )
     prefix: str = PREFIX
     ttl: Seconds | None = None
     lease: Seconds | None = LEASE
@@ -82,6 +85,7 @@ class RedisConfig(Strict):
                 self.ttl,
                 username_env=self.username_env,
                 password_env=self.password_env,
+                secret_env=self.secret_env,
                 connect_timeout=self.connect_timeout,
                 timeout=self.timeout,
                 lease=self.lease,

@@ -33,10 +33,12 @@ class TestMemoryCache(CacheStoreContract):
         self.clock.advance(seconds)
 
 
+@pytest.mark.parametrize("sealed", [False, True], ids=["plain", "sealed"])
 class TestRedisCache(CacheStoreContract):
     @pytest.fixture
-    def store(self, valkey_url: str) -> Iterator[RedisCache]:
-        store = redis_cache(valkey_url)
+    def store(self, valkey_url: str, sealed: bool, monkeypatch: pytest.MonkeyPatch) -> Iterator[RedisCache]:
+        monkeypatch.setenv("CACHE_SECRET", "a secret of many letters")
+        store = redis_cache(valkey_url, secret_env="CACHE_SECRET" if sealed else None)
         yield store
         store.close()
 
