@@ -53,15 +53,18 @@ def one_call(request: Request, cx: Context, ask: Ask, *, streaming: bool) -> Pla
         raise
     finally:
         if cx.heard:
-            cx.emit(how_it_ended(request, ended, cx.now()))
+            cx.emit(how_it_ended(request, ended, cx.now(), cx.asked))
 
 
-def how_it_ended(request: Request, ended: Answer | Exception | None, now: float) -> CallEnded:
+def how_it_ended(
+    request: Request, ended: Answer | Exception | None, now: float, asked: tuple[int, str] | None = None
+) -> CallEnded:
     """The event of a call's end: with its answer but for what was said, its error, or abandoned."""
     if isinstance(ended, Answer):
         return CallEnded(now, request, without_value(ended), None, ended.attempts)
     error = "abandoned" if ended is None else type(ended).__name__
-    return CallEnded(now, request, None, error, attempts_of(ended))
+    made, last = asked or (0, None)
+    return CallEnded(now, request, None, error, max(made, attempts_of(ended)), last)
 
 
 def attempts_of(ended: Answer | BaseException | None) -> int:

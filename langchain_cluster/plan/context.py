@@ -103,6 +103,7 @@ class Context:
         waited: written by the plan: the cache has had its part of a short time, in vain.
         begun: written by the plan: something of an answer was handed out.
         opened: written by the plan: the stream that is being handed out.
+        asked: written by the plan: how many attempts it has begun, and the endpoint of the latest.
         lately: how long answers took; None when nobody goes by it.
         began: when the work began that this call is a part of, and whose time it shares; None: now.
     """
@@ -137,6 +138,7 @@ class Context:
     kept: bool = False
     waited: bool = False
     opened: Started | None = None
+    asked: tuple[int, str] | None = None
 
     def cache_failed(self, operation: str, error: str) -> None:
         """The cache could not do that; the call goes on without it."""

@@ -175,7 +175,9 @@ class Tries:
             until, policy.connect_timeout, policy.first_token_timeout, policy.idle_timeout, self.deadline
         )
         in_place = member.in_place(lease.started)
-        return Attempt(len(self.reports) + beside + 1, lease.endpoint, self.request, limits, in_place)
+        number = len(self.reports) + beside + 1
+        self.cx.asked = number, lease.endpoint.id
+        return Attempt(number, lease.endpoint, self.request, limits, in_place)
 
     def go_on(self, outcome: Outcome, lease: Lease) -> Plan[None]:
         """Return when another attempt may be made; raise when not."""

@@ -107,12 +107,13 @@ class AuditLog:
         def heard(event: Event) -> None:
             if type(event) is CallEnded:
                 request, answer = event.request, event.answer
-                member = None if answer is None or answer.endpoint is None else pool.get(answer.endpoint)
+                last = event.endpoint if answer is None else answer.endpoint
+                member = None if last is None else pool.get(last)
                 endpoint = None if member is None else member.endpoint
                 # Not the request, which holds what was said, unless somebody has to be shown it.
                 asked = None if self._user is None else request
                 whose = request.tenant, request.agent, request.role, request.tier
-                self.put((self._clock(), whose, asked, event.error, event.attempts, answer, endpoint))
+                self.put((self._clock(), whose, asked, event.error, event.attempts, answer, last, endpoint))
 
         leave: Callable[[], None] = cluster.events.subscribe(heard)
         return leave

@@ -35,9 +35,14 @@ class Lines:
         error: str | None,
         attempts: int,
         answer: Answer | None,
+        last: str | None,
         endpoint: Endpoint | None,
     ) -> dict[str, Any]:
-        """Who, what, how it ended, when (`now`, seconds since 1970); `asked` if `user` is to see it."""
+        """Who, what, how it ended, when (`now`, seconds since 1970); `asked` if `user` is to see it.
+
+        Args:
+            last: id of the endpoint that answered, else of the one that was asked last.
+        """
         tenant, agent, role, tier = whose
         told: dict[str, Any] = {
             "time": datetime.fromtimestamp(now, UTC).isoformat(timespec="milliseconds"),
@@ -48,13 +53,12 @@ class Lines:
             "outcome": outcome_of(answer) if answer is not None else _failed(error),
             "error": error,
             "attempts": attempts,
-            "tier": tier,
+            "tier": tier if answer is None else answer.tier,
+            "endpoint": last,
+            "model": None if endpoint is None else self._model_of(endpoint),
         }
         if answer is not None:
             told |= {
-                "tier": answer.tier,
-                "endpoint": answer.endpoint,
-                "model": None if endpoint is None else self._model_of(endpoint),
                 "cache": answer.source,
                 "input_tokens": None if answer.usage is None else answer.usage.input_tokens,
                 "output_tokens": None if answer.usage is None else answer.usage.output_tokens,

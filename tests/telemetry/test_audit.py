@@ -92,8 +92,12 @@ def test_a_call_that_failed_and_one_that_was_left_are_there(tmp_path: Path) -> N
     stream: Any = llm.stream("hello")
     next(stream)
     stream.close()
-    told = [(line["outcome"], line["error"], line["attempts"]) for line in lines(log)]
-    assert told == [("failed", "ConnectionError", 1), ("abandoned", "abandoned", 0)]
+    known = ("outcome", "error", "attempts", "endpoint", "model")
+    told = [tuple(line[name] for name in known) for line in lines(log)]
+    assert told == [
+        ("failed", "ConnectionError", 1, "e", "scripted"),
+        ("abandoned", "abandoned", 1, "e", "scripted"),
+    ]
     assert "SECRET" not in log.path.read_text()
 
 

@@ -68,12 +68,13 @@ class CallDegraded(Event):
 
 @dataclass(frozen=True, slots=True)
 class CallEnded(Event):
-    """A logical call ended: `answer`, or `error` with the attempts made."""
+    """A logical call ended: `answer`, or `error` with the attempts made and the endpoint asked last."""
 
     request: Request = field(repr=False)
     answer: Answer | None
     error: str | None = None
     attempts: int = 0
+    endpoint: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
