@@ -44,6 +44,7 @@ class Tries:
     moved: int = 0  # tries that were called back: nobody failed, so they do not count
     queued: float = 0.0  # seconds it has waited for a place
     same: str | None = None  # the endpoint to ask next, because its client had a dead connection
+    away: str | None = None  # called back from there a moment ago: elsewhere, if there is room
     refused: bool = False  # it could not be paid for once
     too_dear: frozenset[str] = frozenset()  # who costs more than is left to spend
 
@@ -79,10 +80,13 @@ class Tries:
             last_try = 1 < policy.attempts <= self.made + 1
             if self.cx.spending is not None:
                 self.look_at_money(self.cx.spending)
-            exclude = (*self.tried, *self.unfit)
+            tried = exclude = (*self.tried, *self.unfit)
             same, self.same = self.same, None
+            away, self.away = self.away, None
             if same is not None:
                 exclude = tuple(m.endpoint.id for m in pool if m.endpoint.id != same)
+            elif away is not None:
+                exclude = (*tried, away)
             if not pool.line.waiting or same is not None or not pool.line.holds_up(self.request, exclude):
                 try:
                     lease = pool.acquire(self.request, exclude=exclude, probe=not last_try, now=now)
@@ -94,12 +98,12 @@ class Tries:
                     ) and self.pays(lease):
                         return lease
                     continue
-                if same is not None:
-                    continue  # it left, or filled up, a moment ago
+                if same is not None or away is not None:
+                    continue  # it left, or filled up, a moment ago; or the others did
                 if not pool.full(self.request, exclude=exclude):
                     yield from self.nobody(nobody, now)
                     continue
-            given = yield from in_line(self, exclude, probe=not last_try)
+            given = yield from in_line(self, tried, probe=not last_try)
             if isinstance(given, Lease):
                 if (
                     given.reserved is None or (yield from reserve(self.cx, given, self.deadline))
@@ -188,6 +192,7 @@ class Tries:
         self.report(outcome, lease)
         if outcome.recalled:
             self.moved += 1
+            self.away = lease.endpoint.id
             return
         self.tried.add(lease.endpoint.id)
         match outcome.verdict:

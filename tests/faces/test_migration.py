@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from random import Random
 from threading import Thread
 from typing import Any
 
 import pytest
 from langchain_openai import ChatOpenAI
 
-from langchain_cluster import ClusteredLLM, Endpoint, Policy
+from langchain_cluster import ClusteredLLM, Endpoint, Policy, Request
 from langchain_cluster.model.endpoint import Role
 from langchain_cluster.model.events import AttemptEnded, CallsMigrated
 from langchain_cluster.testing import SimulatedServer, faults
@@ -162,6 +163,34 @@ def test_an_endpoint_that_joins_takes_over_calls_that_wait_when_the_pool_is_reba
     assert llm.cluster.pool.rebalance() == 0, "there is nobody else"
     llm.cluster.pool.register(Endpoint("good", openai("good")))
     assert llm.cluster.pool.rebalance() == 3  # five of eight are its part and a quarter more
+    assert llm.cluster.pool.drain("bad", migrate=True) == 5
+    for thread in threads:
+        thread.join(20.0)
+    assert [cluster_of(answer)["endpoint"] for answer in answers] == ["good"] * 8
+
+
+class First:
+    """Likes the first best, however busy it is."""
+
+    name = "first"
+
+    def pick(self, candidates: Sequence[Any], request: Request, now: float, rng: Random) -> Any:
+        return candidates[0]
+
+
+def test_a_call_that_is_moved_is_not_made_at_the_same_place_again_while_there_is_another(
+    server: SimulatedServer, openai: Models
+) -> None:
+    server.fail(faults.Hang(), endpoint="bad")
+    llm = ClusteredLLM([Endpoint("bad", openai("bad"))], policy=Policy(timeout=30.0), balancer=First())
+    answers: list[Any] = []
+    threads = [Thread(target=lambda: answers.append(llm.invoke("hello"))) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    assert server.wait_until(lambda: server.in_flight("bad") == 8, within=10.0)
+    llm.cluster.pool.register(Endpoint("good", openai("good")))
+    assert llm.cluster.pool.rebalance() == 3
+    assert server.wait_until(lambda: len(answers) == 3, within=10.0)
     assert llm.cluster.pool.drain("bad", migrate=True) == 5
     for thread in threads:
         thread.join(20.0)
