@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from enum import StrEnum
 from typing import Annotated, Any
 
 import typer
-from rich.console import RenderableType
-from rich.live import Live
 
 from langchain_cluster.admin.rules import TOKEN_ENV
+from langchain_cluster.cli import watching
 from langchain_cluster.cli.lines import Lines
 from langchain_cluster.cli.remote import Remote, is_url
 from langchain_cluster.cli.screen import console, print_json
@@ -91,7 +90,7 @@ def endpoints(
             told = remote.act(str(id), action.value, **({"migrate": True} if migrate else {}))
             _show([told["endpoint"]] if told.get("endpoint") else [], as_json=as_json, told=told)
         elif watch and not as_json:
-            _watch(lambda: Lines(_of(remote)), every)
+            watching.watch(lambda: Lines(_of(remote)), every)
         else:
             _show(_of(remote), as_json=as_json)
             while watch:
@@ -134,7 +133,7 @@ def _found(path: str, *, watch: bool, every: float, as_json: bool) -> None:
                 time.sleep(every)
                 print_json({"endpoints": found.shapes(), "told": found.told})
         elif watch:
-            _watch(found.drawn, every)
+            watching.watch(found.drawn, every)
         else:
             console().print(found.drawn())
         if not found.answered:
@@ -149,13 +148,6 @@ def _of_config(path: str) -> list[dict[str, Any]]:
     cluster = ClusteredLLM.from_config(path).cluster
     now = cluster.clock.now()
     return [member_shape(m, cluster.pool.state(m.endpoint.id), None, now) for m in cluster.pool]
-
-
-def _watch(look: Callable[[], RenderableType], every: float) -> None:
-    with Live(look(), console=console(), screen=False, auto_refresh=False) as live:
-        while True:
-            time.sleep(every)
-            live.update(look(), refresh=True)
 
 
 def _show(shapes: Sequence[dict[str, Any]], *, as_json: bool, told: dict[str, Any] | None = None) -> None:

@@ -15,6 +15,7 @@ from rich.text import Text
 
 from langchain_cluster.admin.rules import TOKEN_ENV
 from langchain_cluster.admin.view import View
+from langchain_cluster.cli import watching
 from langchain_cluster.cli.endpoints import HERE
 from langchain_cluster.cli.lines import Lines
 from langchain_cluster.cli.remote import Remote
@@ -39,10 +40,7 @@ def top(
         elif once:
             console().print(_drawn(_look(remote)))
         else:
-            with Live(_drawn(_look(remote)), console=console(), auto_refresh=False) as live:
-                while True:
-                    time.sleep(every)
-                    live.update(_drawn(_look(remote)), refresh=True)
+            watching.watch(lambda: _drawn(_look(remote)), every)
 
 
 @contextmanager

@@ -11,6 +11,7 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -24,6 +25,8 @@ from typer.testing import CliRunner, Result
 from langchain_cluster import Endpoint
 from langchain_cluster.admin import TOKEN_ENV, create_app
 from langchain_cluster.cli.app import make_app
+from langchain_cluster.cli.remote import Remote
+from langchain_cluster.errors import ClusterError
 from langchain_cluster.llm import ClusteredLLM
 from langchain_cluster.testing import ScriptedModel
 from tests.admin.conftest import TOKEN, served
@@ -191,6 +194,32 @@ def test_the_whole_cluster_at_a_glance(url: str, llm: ClusteredLLM, monkeypatch:
     monkeypatch.setattr("langchain_cluster.cli.top.time.sleep", sleep)
     assert run("top", url, "--every", "7").exit_code == 130
     assert looks == [7.0] * 2
+
+
+@pytest.mark.parametrize("command", [["top"], ["endpoints", "--watch"]])
+def test_who_does_not_answer_for_a_while_is_looked_at_further(
+    url: str, command: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks: list[float] = []
+    get = Remote.get
+
+    def sleep(seconds: float) -> None:
+        looks.append(seconds)
+        if len(looks) == 3:
+            raise KeyboardInterrupt
+
+    def restarting(remote: Remote, path: str) -> Any:
+        if len(looks) == 1:
+            raise ClusterError("it cannot be reached")
+        return get(remote, path)
+
+    monkeypatch.setattr("langchain_cluster.cli.watching.time.sleep", sleep)
+    monkeypatch.setattr(Remote, "get", restarting)
+    done = run(command[0], url, *command[1:])
+    assert done.exit_code == 130
+    assert len(looks) == 3
+    looks[1:] = []
+    assert run(command[0], url, *command[1:]).exit_code == 1, "who never answered is an error"
 
 
 def test_a_cluster_of_this_process_at_a_glance(llm: ClusteredLLM) -> None:
