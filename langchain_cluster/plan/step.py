@@ -100,15 +100,21 @@ def seek(step: Step) -> Plan[Kept | Seat]:
 
     Of identical calls one looks, after it has joined: whatever another has kept before is there by then.
     """
+    longest = None if step.until is None else (now := step.now()) + (step.until - now) * 0.9
     while True:
         flight, leads = step.flights.join(step.flight_key, streaming=step.streaming)
+        while not leads:
+            yield from Wait(flight, _patience(flight, step, longest))
+            if flight.raw is not None:
+                return Kept(step.codec.decode(flight.raw), "memory")
+            if flight.abandoned:
+                break
+            if flight.landed or (longest is not None and step.now() >= longest):
+                return Seat(None)  # its error is its own, and what cannot be encoded cannot be shared
+            # The consumer of a stream has paused: one of us works it out, and the others wait for that one.
+            flight, leads = step.flights.overtake(step.flight_key, flight, streaming=step.streaming)
         if leads:
             return (yield from _look_first(step, flight))
-        yield from Wait(flight, _patience(flight, step))
-        if flight.raw is not None:
-            return Kept(step.codec.decode(flight.raw), "memory")
-        if not flight.abandoned:
-            return Seat(None)  # its error is its own, and what cannot be encoded cannot be shared
 
 
 def keep(step: Step, value: Any) -> Plan[bytes | None]:
@@ -169,10 +175,9 @@ def _look_up(step: Step) -> Plan[tuple[bytes | None, str]]:
         return None, "miss"
 
 
-def _patience(flight: Flight, step: Step) -> float | None:
+def _patience(flight: Flight, step: Step, longest: float | None) -> float | None:
     """Until when to wait for another's work. A consumer of a stream may pause for good."""
-    now = step.now()
-    left = None if step.until is None else (step.until - now) * 0.9
-    if flight.streaming:
-        left = LONGEST_PATIENCE if left is None else min(LONGEST_PATIENCE, left)
-    return None if left is None else now + left
+    if not flight.streaming:
+        return longest
+    soon = step.now() + LONGEST_PATIENCE
+    return soon if longest is None else min(soon, longest)

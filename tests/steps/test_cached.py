@@ -640,3 +640,26 @@ def test_who_waits_for_a_stream_goes_on_alone_when_its_consumer_pauses() -> None
             clock.advance(1.0)
         assert other.result() == "ab"
     assert list(chunks) == ["b"]
+
+
+async def test_of_many_who_wait_for_a_paused_stream_one_works_it_out() -> None:
+    clock, worked = FakeClock(), []
+
+    async def speak(inputs: Any) -> Any:
+        async for _ in inputs:
+            pass
+        worked.append("once")
+        yield "a"
+        yield "b"
+
+    step = cached(RunnableGenerator(speak), clock=clock)
+    chunks = step.astream("q")
+    assert await anext(chunks) == "a"
+    others = [asyncio.create_task(step.ainvoke("q")) for _ in range(20)]
+    while not all(other.done() for other in others):
+        for _ in range(20):
+            await asyncio.sleep(0)
+        clock.advance(1.0)
+    assert [await other for other in others] == ["ab"] * 20
+    assert len(worked) == 2
+    assert [chunk async for chunk in chunks] == ["b"]
