@@ -21,6 +21,7 @@ COMMANDS = (  # in the order of the help
     "chat",
     "check",
     "route",
+    "bench",
     "endpoints",
     "top",
     "serve-admin",
