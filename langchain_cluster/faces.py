@@ -78,15 +78,20 @@ def a_cluster(
             given = [serving(e, role) if isinstance(e, Endpoint) else e for e in given]
         cluster = Cluster(given, policy=policy, cache=a_store(cache), **options)
     else:
-        if not isinstance(cluster, Cluster):
-            raise ConfigError(f"a {type(cluster).__name__} is not a Cluster", key=f"{face}.cluster")
-        own = [*sorted(options), *(["cache"] if cache is not None else []), *["endpoints" for _ in endpoints]]
-        if own:
-            raise ConfigError(
-                "is the cluster's: give it to the cluster, or no cluster", key=f"{face}.{own[0]}"
-            )
+        nothing_beside(face, cluster, endpoints, cache, options)
     somebody(face, role, cluster)
     return cluster
+
+
+def nothing_beside(
+    face: str, cluster: Any, endpoints: Iterable[Endpoint], cache: Any, options: Iterable[str]
+) -> None:
+    """Raises ConfigError when `cluster` is none, or when what is its own is given beside it."""
+    if not isinstance(cluster, Cluster):
+        raise ConfigError(f"a {type(cluster).__name__} is not a Cluster", key=f"{face}.cluster")
+    own = [*sorted(options), *(["cache"] if cache is not None else []), *["endpoints" for _ in endpoints]]
+    if own:
+        raise ConfigError("is the cluster's: give it to the cluster, or no cluster", key=f"{face}.{own[0]}")
 
 
 def somebody(face: str, role: Role, cluster: Cluster) -> None:
@@ -103,7 +108,7 @@ def policy_of_agent(
 ) -> Policy | None:
     """The policy of a view for `agent`; None: whatever the cluster says. Raises ConfigError."""
     if not overrides:
-        return None
+        return None if agent in cluster.agents else own
     return (cluster.agents.get(agent) or own or cluster.policy).but(**overrides)
 
 

@@ -31,7 +31,7 @@ from langchain_cluster.endpoints.settings import SCOPE, Scope, settings_of
 from langchain_cluster.endpoints.structured import ClusteredBinding, bound_tools, structured
 from langchain_cluster.errors import ConfigError
 from langchain_cluster.faces import OWN_OPTIONS as _OWN_OPTIONS
-from langchain_cluster.faces import a_policy, a_store, policy_of_agent, somebody
+from langchain_cluster.faces import a_policy, a_store, nothing_beside, policy_of_agent, somebody
 from langchain_cluster.model.call import Request
 from langchain_cluster.model.endpoint import Endpoint, Role
 from langchain_cluster.model.policy import Policy
@@ -94,6 +94,9 @@ class ClusteredLLM(BaseChatModel):
             somebody("ClusteredLLM", Role.LLM, cluster)
             policy = None  # it is the cluster's: the agents' policies come before it
         else:
+            # LangChain rebuilds a model from its fields, and then says `cache=False` beside the cluster.
+            own = {name: None for name in options if name in _OWN_OPTIONS}
+            nothing_beside("ClusteredLLM", cluster, endpoints, None if cache is False else cache, own)
             self._no_unknown(options)
         # LangChain's own cache stays off: streams skip it, and its objects can be changed by whoever
         # was handed one. The cluster's cache answers instead.

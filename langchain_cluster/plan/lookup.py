@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from langchain_cluster.errors import BudgetExceeded, DeadlineExceeded, Overloaded
+from langchain_cluster.errors import BudgetExceeded, DeadlineExceeded, Overloaded, StreamInterrupted
 from langchain_cluster.guard.flights import Flight
 from langchain_cluster.model.call import Answer, Request
 from langchain_cluster.model.label import given_at, labelled
@@ -165,8 +165,10 @@ def lead(
         answer = yield from ask(request, cx, started, "miss")
         raw = yield from keep(request, answer, cx, started)
         return answer
-    except (DeadlineExceeded, Overloaded, BudgetExceeded):
-        raise  # it was this call's time, place or money; who joined may have his own
+    except (DeadlineExceeded, Overloaded, BudgetExceeded, StreamInterrupted):
+        # It was this call's time, place or money; who joined may have his own. And who was handed nothing of
+        # a stream that broke may still be answered.
+        raise
     except Exception as failure:
         error = failure
         raise

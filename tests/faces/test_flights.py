@@ -19,6 +19,7 @@ from langchain_cluster import (
     Pool,
     QueuePolicy,
     Request,
+    StreamInterrupted,
 )
 from langchain_cluster.guard.flights import Flights
 from langchain_cluster.plan import lookup, times
@@ -163,3 +164,21 @@ def test_what_only_the_leader_lacks_is_told_to_nobody_else(error: Exception) -> 
     with pytest.raises(type(error)):
         next(lead(Request(), cx, clock.now(), ask, ask, "k", flight))
     assert (flight.abandoned, flight.error) == (True, None)
+
+
+async def test_a_stream_that_broke_for_its_reader_breaks_for_nobody_else() -> None:
+    broken = ScriptedModel(["one ", "two ", 0.1, ConnectionError("cut")], "whole")
+    llm = cluster(broken)
+    read: list[str] = []
+
+    async def reader() -> None:
+        async for chunk in llm.astream("q"):
+            read.append(chunk.text)
+
+    leader = asyncio.create_task(reader())
+    while not read:
+        await asyncio.sleep(0.001)
+    follower = asyncio.create_task(llm.ainvoke("q"))
+    with pytest.raises(StreamInterrupted):
+        await leader
+    assert (await follower).content == "whole"

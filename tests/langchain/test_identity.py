@@ -213,3 +213,31 @@ async def test_a_calls_settings_reach_the_cluster_on_every_path() -> None:
             merged = chunk if merged is None else merged + chunk
         assert merged.response_metadata["cluster"]["cache"] == "off"
     assert llm.cluster.cache.stats().sets == 0
+
+
+@pytest.mark.parametrize(
+    ("own", "told"),
+    [
+        ({"endpoints": [Endpoint("c", ScriptedModel())]}, "ClusteredLLM.endpoints: is the cluster's"),
+        ({"cache": True}, "ClusteredLLM.cache: is the cluster's"),
+        ({"balancer": "weighted"}, "ClusteredLLM.balancer: is the cluster's"),
+    ],
+    ids=["endpoints", "cache", "balancer"],
+)
+def test_a_shared_cluster_keeps_what_is_its_own(own: Any, told: str) -> None:
+    with pytest.raises(ConfigError, match=told):
+        ClusteredLLM(cluster=scripted().cluster, **own)
+
+
+def test_what_is_no_cluster_is_not_taken_for_one() -> None:
+    other: Any = scripted()
+    with pytest.raises(ConfigError, match=r"ClusteredLLM.cluster: a ClusteredLLM is not a Cluster"):
+        ClusteredLLM(cluster=other)
+
+
+def test_a_view_of_a_model_with_a_policy_of_its_own_keeps_it() -> None:
+    agents = {"planner": {"attempts": 7}}
+    own = Policy(attempts=1)
+    llm = ClusteredLLM(cluster=scripted(agents=agents).cluster, policy=own)
+    assert llm.for_agent("writer").policy == own
+    assert llm.for_agent("planner").policy is None, "the cluster knows one for it"
