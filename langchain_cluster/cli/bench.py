@@ -29,7 +29,6 @@ class Called:
     seconds: float
     first_token_seconds: float | None = None
     endpoint: str | None = None
-    attempts: int = 0
     error: str | None = None
 
 
@@ -52,8 +51,10 @@ def bench(
         began = perf_counter()
         done = _run(llm, [prompt.replace("{n}", str(n)) for n in range(1, calls + 1)], callers)
         seconds = perf_counter() - began
-        failed = {member.endpoint.id: member.failed for member in llm.cluster.pool.snapshot.members}
-    told = _facts(done, seconds, failed)
+        members = llm.cluster.pool.snapshot.members
+    failed = {member.endpoint.id: member.failed for member in members}
+    told = {"attempts": sum(member.served + member.failed for member in members)}
+    told |= _facts(done, seconds, failed)
     if as_json:
         print_json({"file": file, "callers": callers, **told})
     else:
@@ -82,7 +83,7 @@ def _call(llm: Any, prompt: str) -> Called:
             about = chunk.response_metadata.get("cluster") or about
     except Exception as error:  # whatever a provider raises
         return Called(perf_counter() - began, error=one_line(error))
-    return Called(perf_counter() - began, first, about.get("endpoint"), about.get("attempts", 0))
+    return Called(perf_counter() - began, first, about.get("endpoint"))
 
 
 def _facts(done: Sequence[Called], seconds: float, failed: dict[str, int]) -> dict[str, Any]:
@@ -92,7 +93,6 @@ def _facts(done: Sequence[Called], seconds: float, failed: dict[str, int]) -> di
         "calls": len(done),
         "answered": len(answered),
         "failed": len(done) - len(answered),
-        "attempts": sum(each.attempts for each in answered),
         "seconds": seconds,
         "calls_per_second": len(done) / seconds,
         "whole": _quantiles([each.seconds for each in answered]),

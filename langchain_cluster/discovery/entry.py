@@ -140,9 +140,10 @@ def _number(given: Mapping[str, str], name: str, kind: Callable[[str], Any], def
         return default
     try:
         number = kind(given[name])
-    except ValueError:
-        number = None
-    if number is None or not math.isfinite(number) or number < 0:
+        fits = math.isfinite(number) and number >= 0
+    except (ValueError, OverflowError):  # an integer of 400 digits is one, and has no float
+        fits = False
+    if not fits:
         whole = "an integer" if kind is int else "a number"
         raise ValueError(f"its {name} {printable(given[name])!r} is not {whole} >= 0")
     return number

@@ -62,6 +62,7 @@ def test_calls_that_fail_are_counted_with_their_error_and_the_exit_code_is_1(tmp
     assert "error: 1 × " in shown.stderr
     told = json.loads(run(str(path), "--calls", "2", "--json").stdout)
     assert (told["failed"], sum(told["errors"].values())) == (2, 2)
+    assert told["attempts"] == told["endpoints"]["a"]["failed"] >= 2
     assert told["whole"] == {"p50": None, "p95": None, "p99": None}
 
 

@@ -38,6 +38,8 @@ UNBELIEVED: dict[str, tuple[dict[str, Any], str]] = {
     "control-address": ({"address": "127.0.0.1\r\nX: y"}, "control characters"),
     "port-0": ({"port": 0}, "not in 1-65535"),
     "port-70000": ({"port": 70000}, "not in 1-65535"),
+    "digits": ({"context_window": "9" * 400}, "is not an integer"),
+    "more-digits": ({"max_rpm": "9" * 5000}, "is not an integer"),
 }
 FOREIGN = {"foreign": ({"address": "localhost"}, "not among those that are allowed")}
 
