@@ -70,8 +70,12 @@ def made(kind: str, make: Any, options: Mapping[str, Any]) -> Any:
     """A new thing of that kind.
 
     Raises:
-        ConfigError: it does not take these options; its key is the option, where the factory says which.
+        ConfigError: it does not take these options, or needs one more; its key is the option, where the
+            factory says which.
     """
+    for name, taken in (options_of(make) or {}).items():
+        if taken.default is taken.empty and name not in options:
+            raise ConfigError(f"is missing: {kind} cannot be made without", key=name)
     try:
         return make(**options)
     except ConfigError as error:

@@ -41,7 +41,8 @@ def refuse_secrets(given: Any, *, instead: str | None = None) -> None:
     """
     for path, key, value in _entries(given, ()):
         if key.endswith("_env"):
-            _check_name(value, ".".join(path))
+            if value is not None:  # names none, as if it were not there: so is a config written out
+                _check_name(value, ".".join(path))
         elif is_secret(key):
             raise ConfigError(
                 f"a secret does not belong in a config: put it into an environment variable, and give "
@@ -86,6 +87,8 @@ def variable(name: str, key: str) -> str:
 def with_variables(given: Any, key: str, read: Callable[[str, str], str] = variable) -> Any:
     """`given` with each `name_env: VARIABLE` in it, however deep, replaced by `name: its value`.
 
+    One whose variable is None is left out.
+
     Args:
         read: a variable's name and its key -> its value.
     """
@@ -95,6 +98,7 @@ def with_variables(given: Any, key: str, read: Callable[[str, str], str] = varia
             if name.endswith("_env")
             else with_variables(value, f"{key}.{name}", read)
             for name, value in given.items()
+            if value is not None or not name.endswith("_env")
         }
     if isinstance(given, list | tuple):
         return [with_variables(value, f"{key}.{number}", read) for number, value in enumerate(given)]

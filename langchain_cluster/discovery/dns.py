@@ -70,9 +70,11 @@ class DnsDiscovery:
                 f"unknown record {record!r}", key="discovery.record", valid=RECORDS, got=str(record)
             )
         self._records = ("SRV",) if port is None else ("A", "AAAA") if record is None else (record,)
-        problem = host_problem(host) or (None if port is None else port_problem(port))
-        if problem is not None:
-            raise ConfigError(problem, key="discovery.host")
+        for name, problem in (
+            ("host", host_problem(host)), ("port", None if port is None else port_problem(port))
+        ):  # fmt: skip
+            if problem is not None:
+                raise ConfigError(problem, key=f"discovery.{name}")
         if port is None and record not in (None, "SRV"):
             raise ConfigError("is missing: only SRV records say it", key="discovery.port")
         for name, value in (("min_ttl", min_ttl), ("max_ttl", max_ttl), ("wait", wait), ("timeout", timeout)):

@@ -58,7 +58,7 @@ class EtcdRegistrar:
         self._name = f"EtcdRegistrar({prefix!r})"
         if not prefix:
             raise ConfigError("is empty", key="registrar.prefix")
-        if ttl < 1 or int(ttl) != ttl:
+        if not 1 <= ttl < float("inf") or int(ttl) != ttl:
             raise ConfigError(f"{ttl!r} is not an integer >= 1 (seconds)", key="registrar.ttl")
         if not timeout > 0:
             raise ConfigError(f"{timeout!r} is not a number > 0 (seconds)", key="registrar.timeout")

@@ -27,7 +27,7 @@ class ConsulLeadership(ByRegistry):
         key: in Consul's key-value store. Who uses another key is another fleet.
         address: url of an agent, or several, asked in turn.
         token_env, token_file: where the ACL token is read; None for none.
-        lease: seconds a term lasts unless it is renewed, 10-86400: Consul's own limits.
+        lease: seconds a term lasts unless it is renewed, 10-86400: Consul's own limits; rounded down.
         timeout: seconds an agent may take.
         ca, cert, key_file, verify: TLS.
 
@@ -51,6 +51,7 @@ class ConsulLeadership(ByRegistry):
     ) -> None:
         source = f"ConsulLeadership({key!r})"
         super().__init__(source, lease, least=10.0, most=86400.0)
+        self.lease = float(int(lease))  # the session's, in whole seconds: a term must not outlast it
         self._key = key
         self._api = ConsulApi(
             source,

@@ -159,6 +159,24 @@ def test_a_config_survives_pickle() -> None:
     assert pickle.loads(pickle.dumps(loaded)) == loaded
 
 
+@pytest.mark.parametrize(
+    "section",
+    [
+        {"factory": {"model": "scripted:{model}"}},
+        {"cache": {"kind": "redis", "url_env": "REDIS_URL"}},
+        {"cache": {"kind": "layered", "layers": ["memory", {"kind": "redis", "url": "redis://localhost"}]}},
+        {"discovery": [{"kind": "consul", "service": "llm", "token_env": None}]},
+        {"sharing": {"url_env": "REDIS_URL"}, "leadership": {"kind": "redis", "url_env": "REDIS_URL"}},
+        {"endpoints": [{"id": "a", "model": "openai:m", "params": {"openai_proxy_env": None}}]},
+    ],
+    ids=str,
+)
+def test_a_config_that_is_written_out_whole_is_read_again(section: dict[str, Any]) -> None:
+    """As a pickled cluster is: a variable that is not named is null there."""
+    written = load({**ONE, **section}).model_dump(mode="json")
+    assert load(written).model_dump(mode="json") == written
+
+
 def test_importing_the_package_reads_no_yaml_library() -> None:
     code = "import sys; import langchain_cluster.config; print('langchain_cluster.languages' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)

@@ -7,7 +7,7 @@ import pytest
 
 from langchain_cluster.config import cluster_arguments, describe, load
 from langchain_cluster.config.describe import variables
-from langchain_cluster.config.secrets import is_secret
+from langchain_cluster.config.secrets import is_secret, with_variables
 from langchain_cluster.errors import ConfigError
 
 SECRET = "sk-live-0123456789abcdef"
@@ -129,3 +129,10 @@ def test_a_name_that_looks_secret_is_masked_wherever_it_stands() -> None:
     told = describe(config.model_copy(update={"endpoints": (own,)}))
     assert told["endpoints"][0]["params"] == {"password": "***"}
     assert told["balancer"] == {"kind": "peak_ewma", "decay": 2}
+
+
+def test_a_variable_that_is_none_gives_no_argument() -> None:
+    assert with_variables({"a_env": None, "b": [{"c_env": None}], "d": None}, "params") == {
+        "b": [{}],
+        "d": None,
+    }

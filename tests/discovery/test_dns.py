@@ -175,7 +175,7 @@ def test_an_answer_is_used_until_it_expires_within_bounds(server: NameServer, tt
     ("arguments", "problem"),
     [
         ({"host": ""}, "discovery.host: it has no address"),
-        ({"host": "a", "port": 70000}, "port '70000' is not in 1-65535"),
+        ({"host": "a", "port": 70000}, "discovery.port: its port '70000' is not in 1-65535"),
         ({"host": "a", "record": "MX"}, "unknown record 'MX': expected one of A, AAAA, SRV"),
         ({"host": "a", "record": "A"}, "discovery.port: is missing: only SRV records say it"),
         ({"host": "a", "min_ttl": 0}, "discovery.min_ttl: 0 is not a number > 0"),

@@ -35,7 +35,7 @@ def test_another_packages_is_found_by_entry_point(monkeypatch: pytest.MonkeyPatc
         ("consull", {}, "did you mean 'consul'"),
         ("etcd", {"prefixx": "/a"}, "did you mean 'prefix'"),
         ("etcd", {"prefix": "/a", "wait": 0}, "not a number > 0"),
-        ("etcd", {}, "prefix"),
+        ("etcd", {}, "prefix: is missing: etcd cannot be made without"),
     ],
 )
 def test_a_mistake_is_told_with_what_would_be_valid(kind: str, options: dict[str, Any], told: str) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from langchain_cluster.leadership import LocalLeadership, Seat, Term
+from langchain_cluster.leadership import ConsulLeadership, LocalLeadership, Seat, Term
 
 Hold = Callable[[Seat, float, float], Awaitable[Term | None]]
 
@@ -132,3 +132,8 @@ async def test_a_fork_does_not_give_its_parents_term_back(hold: Hold, monkeypatc
     seats[0].leave()
     await seats[1].aleave()
     assert leader.asked == ["acquire 0"] * 2
+
+
+def test_a_term_in_consul_does_not_outlast_its_session_of_whole_seconds() -> None:
+    pytest.importorskip("consul")
+    assert ConsulLeadership(lease=10.9).lease == 10.0
