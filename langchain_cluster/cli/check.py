@@ -55,6 +55,10 @@ def _show(file: str, described: dict[str, Any], findings: Sequence[Finding]) -> 
     screen = console()
     screen.print(_endpoints(described["endpoints"], findings))
     facts = Table.grid(padding=(0, 2))
+    for source in described["discovery"]:
+        facts.add_row("discovery", _in_words(source))
+    if described["factory"] is not None:
+        facts.add_row("factory", _in_words(described["factory"]))
     for name in ("balancer", "policy", "breaker", "cache", "health", "leadership"):
         facts.add_row(name, _in_words(described[name]))
     for agent in described["agents"]:

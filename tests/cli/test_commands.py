@@ -111,6 +111,15 @@ def test_version_knows_the_extras_of_the_project() -> None:
     assert set(EXTRAS) == set(project["optional-dependencies"]) - {"all"}
 
 
+def test_check_says_where_endpoints_are_looked_for(tmp_path: Path) -> None:
+    path = tmp_path / "followed.yaml"
+    path.write_text("discovery: {kind: file, path: pool.yaml}\nfactory: {model: 'scripted:{model}'}\n")
+    done = run("check", str(path))
+    assert done.exit_code == 0
+    assert re.search(r"^discovery +file, path pool\.yaml", done.stdout, re.MULTILINE)
+    assert re.search(r"^factory +model scripted:\{model\}", done.stdout, re.MULTILINE)
+
+
 def test_schema_is_json() -> None:
     done = run("schema")
     assert done.exit_code == 0
