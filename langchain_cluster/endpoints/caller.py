@@ -21,7 +21,7 @@ from langchain_cluster.endpoints.answer import call_chunks
 from langchain_cluster.endpoints.binding import Translator
 from langchain_cluster.endpoints.classify import Judgement, classify, hung_up
 from langchain_cluster.endpoints.malformed import Malformed
-from langchain_cluster.endpoints.resumed import Prefilled, Resumed
+from langchain_cluster.endpoints.resumed import Prefilled, Resumed, said_of
 from langchain_cluster.endpoints.stream import ModelStream
 from langchain_cluster.endpoints.usage import finish_reason_of, storable, usage_of
 from langchain_cluster.errors import ClusterError
@@ -89,11 +89,11 @@ class ModelCaller(Adapting[Adapter]):
         if resume is None:
             return self._open(attempt, headers)
         if not resume.prefill:
-            return Resumed(self._open(attempt, headers), resume.delivered)
+            return Resumed(self._open(attempt, headers), resume.delivered, said_of(resume.parts))
         question: Question = attempt.request.payload
         begun = replace(question, messages=[*question.messages, AIMessage(resume.delivered)])
         attempt = replace(attempt, request=replace(attempt.request, payload=begun, fingerprint=None))
-        return Prefilled(self._open(attempt, headers), resume.delivered)
+        return Prefilled(self._open(attempt, headers), resume.delivered, said_of(resume.parts))
 
     def _open(self, attempt: Attempt, headers: Mapping[str, str]) -> ModelStream:
         started = self._now()

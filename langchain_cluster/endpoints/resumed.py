@@ -6,6 +6,7 @@ same text; or the endpoint goes on from that text itself, given as the beginning
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -13,6 +14,7 @@ from langchain_core.messages import AIMessageChunk
 from langchain_core.outputs import ChatGenerationChunk
 
 from langchain_cluster.endpoints.stream import ModelStream
+from langchain_cluster.endpoints.usage import finish_reason_of
 from langchain_cluster.model.call import Outcome, Verdict
 
 
@@ -23,16 +25,34 @@ class Disagrees(Exception):
         super().__init__("its answer began differently from what was handed out already")
 
 
+def said_of(parts: Iterable[Any]) -> frozenset[str]:
+    """The keys of metadata that were handed out with those messages."""
+    return frozenset(key for part in parts for key in getattr(part, "response_metadata", ()))
+
+
+def unsaid(chunk: ChatGenerationChunk, said: frozenset[str]) -> ChatGenerationChunk:
+    """`chunk` without the metadata that was `said`: adding chunks up runs two texts of one key together."""
+    metadata, info = chunk.message.response_metadata, chunk.generation_info
+    if said.isdisjoint(metadata) and said.isdisjoint(info or ()):
+        return chunk
+    new = {key: value for key, value in metadata.items() if key not in said}
+    return ChatGenerationChunk(
+        message=chunk.message.model_copy(update={"response_metadata": new}),
+        generation_info=info and {key: value for key, value in info.items() if key not in said},
+    )
+
+
 class Resumed:
     """An `Opened` that hands out only what comes after `delivered`.
 
     Args:
         stream: the whole answer, once more.
         delivered: the text that was handed out already.
+        said: the keys of metadata that were.
     """
 
-    def __init__(self, stream: ModelStream, delivered: str) -> None:
-        self._stream, self._delivered = stream, delivered
+    def __init__(self, stream: ModelStream, delivered: str, said: frozenset[str] = frozenset()) -> None:
+        self._stream, self._delivered, self._said = stream, delivered, said
         self._left = delivered  # still to be dropped
         self.chunks, self.achunks = stream.chunks, stream.achunks
         self.has_token, self.note, self.partial = stream.has_token, stream.note, stream.partial
@@ -41,18 +61,21 @@ class Resumed:
     def out(self, chunk: ChatGenerationChunk) -> ChatGenerationChunk | None:
         """What of `chunk` is new; None for nothing. Raises Disagrees where it is another text."""
         if not self._left:
-            return chunk
+            return unsaid(chunk, self._said)
         message = chunk.message
         text = str(message.text)
         common = min(len(text), len(self._left))
         if text[:common] != self._left[:common] or getattr(message, "tool_call_chunks", None):
             raise Disagrees
         self._left = self._left[common:]
-        if common == len(text):
+        # What ends the answer may come with what was handed out already.
+        last = getattr(message, "chunk_position", None) == "last"
+        ends = last or finish_reason_of(message, chunk.generation_info) is not None
+        if common == len(text) and (self._left or not ends):
             return None
         content: Any = _without(message.content, common)
-        rest = AIMessageChunk(content=content, id=message.id, additional_kwargs=message.additional_kwargs)
-        return ChatGenerationChunk(message=rest, generation_info=chunk.generation_info)
+        rest = message.model_copy(update={"content": content})
+        return unsaid(ChatGenerationChunk(message=rest, generation_info=chunk.generation_info), self._said)
 
     def delivered(self) -> str | None:
         """The text handed out so far, in all."""
@@ -80,13 +103,18 @@ class Prefilled:
     Args:
         stream: what comes after it.
         delivered: the text that was handed out already.
+        said: the keys of metadata that were.
     """
 
-    def __init__(self, stream: ModelStream, delivered: str) -> None:
-        self._stream, self._delivered = stream, delivered
+    def __init__(self, stream: ModelStream, delivered: str, said: frozenset[str] = frozenset()) -> None:
+        self._stream, self._delivered, self._said = stream, delivered, said
         self.chunks, self.achunks = stream.chunks, stream.achunks
         self.has_token, self.note, self.broke = stream.has_token, stream.note, stream.broke
-        self.out, self.heard = stream.out, stream.heard
+        self.heard = stream.heard
+
+    def out(self, chunk: ChatGenerationChunk) -> ChatGenerationChunk | None:
+        """All of it, but for what was said already."""
+        return unsaid(chunk, self._said)
 
     def delivered(self) -> str | None:
         """The text handed out so far, in all; None when there was more than text."""

@@ -164,10 +164,12 @@ class Resume:
     """What a stream that takes over from a broken one begins with: the text handed out already.
 
     `prefill`: the endpoint is given it as the beginning of its answer; else it is asked anew.
+    `parts`: the messages of those that broke, as far as they came.
     """
 
     delivered: str = field(repr=False)
     prefill: bool = False
+    parts: tuple[Any, ...] = field(default=(), repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,8 @@ mend it.
 
 from __future__ import annotations
 
+from typing import Any
+
 from langchain_cluster.errors import DeadlineExceeded
 from langchain_cluster.model.call import Answer, Outcome, Resume, Verdict
 from langchain_cluster.model.events import StreamResumed
@@ -41,6 +43,7 @@ def deliver(tries: Tries, opened: Started, lease: Lease) -> Plan[Answer | Outcom
 def resume(tries: Tries, lease: Lease, opened: Started, broken: BaseException) -> Plan[Answer]:
     """Ask for the same answer elsewhere, and hand out what has not been. Raises `broken` if that fails."""
     delivered = opened.stream.delivered()
+    parts: tuple[Any, ...] = (opened.stream.partial(),)
     while True:
         tries.tried.add(lease.endpoint.id)
         if delivered is None or not tries.may_try_again():
@@ -53,10 +56,10 @@ def resume(tries: Tries, lease: Lease, opened: Started, broken: BaseException) -
         except Exception:
             raise tries.noted(broken) from broken.__cause__
         with lease:
-            outcome, taken_over = yield from take_over(tries, lease, Resume(delivered), before)
+            outcome, taken_over = yield from take_over(tries, lease, Resume(delivered, parts=parts), before)
             if differs(outcome) and PREFILL in (lease.endpoint.capabilities or ()) and tries.may_try_again():
                 tries.report(outcome, lease)
-                resumed = Resume(delivered, prefill=True)
+                resumed = Resume(delivered, prefill=True, parts=parts)
                 outcome, taken_over = yield from take_over(tries, lease, resumed, before)
             lease.settle(tries.blame(outcome), now=tries.cx.now())
         if outcome.verdict is Verdict.OK:
@@ -64,6 +67,7 @@ def resume(tries: Tries, lease: Lease, opened: Started, broken: BaseException) -
         so_far = delivered if taken_over is None else taken_over.stream.delivered()
         if taken_over is not None and so_far != delivered:
             broken, delivered = tries.interrupted(outcome, lease, taken_over), so_far
+            parts = (*parts, taken_over.stream.partial())
             continue
         tries.report(outcome, lease)
         tries.check_deadline(tries.cx.now())

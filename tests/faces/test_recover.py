@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from langchain_core.messages import AIMessageChunk
+from langchain_core.messages import AIMessage, AIMessageChunk
 
 from langchain_cluster import ClusteredLLM, ClusterExhausted, Endpoint, Policy, StreamInterrupted
 from langchain_cluster.cache import MemoryCache
@@ -250,3 +250,45 @@ def test_whoever_leaves_a_held_back_stream_leaves_nothing_behind(
 
     asyncio.run(leave())
     assert at_rest(llm, server)
+
+
+USED = {"input_tokens": 3, "output_tokens": 2, "total_tokens": 5}
+
+
+@pytest.mark.parametrize(
+    "again",
+    [
+        [AIMessageChunk("one two three", response_metadata={"finish_reason": "stop"}, usage_metadata=USED)],
+        [AIMessageChunk("one two ", chunk_position="last", usage_metadata=USED,
+                        response_metadata={"finish_reason": "stop"})],
+        AIMessage("one two three", response_metadata={"finish_reason": "stop"}, usage_metadata=USED),
+    ],
+    ids=["in one chunk", "with nothing new", "not streamed"],
+)  # fmt: skip
+def test_a_stream_that_is_resumed_in_one_piece_says_how_it_ended(again: Any, face: Face) -> None:
+    bad = ScriptedModel(["one ", "two ", ConnectionError("cut")])
+    message = face.ask(pair(bad, ScriptedModel(again), policy=RESUME), "count")
+    assert text_of(message).startswith("one two ")
+    assert message.response_metadata["finish_reason"] == "stop"
+    assert message.usage_metadata == USED
+
+
+@pytest.mark.parametrize("capabilities", [None, {"prefill"}], ids=["again", "prefill"])
+def test_two_models_names_are_not_run_together(capabilities: Any, face: Face) -> None:
+    names = {"model_name": "first", "model_provider": "one"}
+    bad = ScriptedModel([AIMessageChunk("one ", response_metadata=names), ConnectionError("cut")])
+    end = AIMessageChunk(
+        "", response_metadata={"finish_reason": "stop", "model_name": "second", "model_provider": "two"},
+        chunk_position="last",
+    )  # fmt: skip
+    anew: Any = ["one ", "two", end] if capabilities is None else ["other"]
+    good = ScriptedModel(anew, ["two", end])
+    llm = ClusteredLLM(
+        [Endpoint("bad", bad, priority=0), Endpoint("good", good, priority=1, capabilities=capabilities)],
+        policy=RESUME,
+    )
+    message = face.ask(llm, "count")
+    assert text_of(message) == "one two"
+    said = {name: text for name, text in message.response_metadata.items() if name != "cluster"}
+    assert said == {"model_name": "first", "model_provider": "one", "finish_reason": "stop"}
+    assert cluster_of(message)["endpoint"] == "good"
