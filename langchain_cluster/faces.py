@@ -107,6 +107,8 @@ def policy_of_agent(
     cluster: Cluster, agent: str, own: Policy | None, overrides: Mapping[str, Any]
 ) -> Policy | None:
     """The policy of a view for `agent`; None: whatever the cluster says. Raises ConfigError."""
+    if not agent or not isinstance(agent, str):
+        raise ConfigError(f"{agent!r} is no agent's name: give a text", key="for_agent")
     if not overrides:
         return None if agent in cluster.agents else own
     return (cluster.agents.get(agent) or own or cluster.policy).but(**overrides)

@@ -96,6 +96,7 @@ class Race:
                     return self.tries.heard(outcome, runner.lease), runner.lease
                 runner.lease.settle(self.tries.blame(outcome), now=self.tries.cx.now())
                 self.tries.report(outcome, runner.lease)
+                self.tries.moved += outcome.recalled
                 self.tries.tried.add(runner.lease.endpoint.id)
 
     def begin(self, lease: Lease, beside: int) -> Plan[None]:

@@ -241,3 +241,9 @@ def test_a_view_of_a_model_with_a_policy_of_its_own_keeps_it() -> None:
     llm = ClusteredLLM(cluster=scripted(agents=agents).cluster, policy=own)
     assert llm.for_agent("writer").policy == own
     assert llm.for_agent("planner").policy is None, "the cluster knows one for it"
+
+
+@pytest.mark.parametrize("name", [5, "", None])
+def test_a_view_is_of_somebody_with_a_name(name: Any) -> None:
+    with pytest.raises(ConfigError, match="is no agent's name"):
+        scripted().for_agent(name)

@@ -135,6 +135,19 @@ def test_when_both_fail_the_call_goes_on_elsewhere() -> None:
     assert (call.answer.endpoint, call.answer.attempts, call.answer.hedged) == ("c", 3, True)
 
 
+def test_of_two_the_one_that_was_called_back_is_no_attempt() -> None:
+    it = world("a", "b", "c", attempts=2, retry_budget=None)
+    call: Any = it.ask()
+    first, second = begin_both(it, call)
+    first.end(Outcome(Verdict.ABANDONED, 0.6, reason="it left the pool", recalled=True))
+    call.send(None)
+    second.end(Outcome.failed(ConnectionError("down")))
+    call.send(None)
+    begin(call).end(Outcome.ok(value="hi", seconds=0.1))
+    call.send(None)
+    assert call.answer.value == "hi"
+
+
 def test_when_all_fail_the_error_has_every_attempt() -> None:
     it = world("a", "b", attempts=2)
     call: Any = it.ask()
