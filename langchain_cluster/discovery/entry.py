@@ -20,6 +20,7 @@ from langchain_cluster.registry.text import CONTROL, printable
 
 MOST_BYTES = 64 * 1024  # of one entry's id, address, tags and metadata together
 LONGEST_ID = 256
+QUOTED = 40  # characters of a number that is none
 
 _FIELDS = (
     "url",
@@ -145,7 +146,8 @@ def _number(given: Mapping[str, str], name: str, kind: Callable[[str], Any], def
         fits = False
     if not fits:
         whole = "an integer" if kind is int else "a number"
-        raise ValueError(f"its {name} {printable(given[name])!r} is not {whole} >= 0")
+        said = given[name] if len(given[name]) <= QUOTED else f"{given[name][:QUOTED]}..."
+        raise ValueError(f"its {name} {printable(said)!r} is not {whole} >= 0")
     return number
 
 
