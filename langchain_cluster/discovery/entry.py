@@ -20,7 +20,7 @@ from langchain_cluster.registry.text import CONTROL, printable
 
 MOST_BYTES = 64 * 1024  # of one entry's id, address, tags and metadata together
 LONGEST_ID = 256
-QUOTED = 40  # characters of a number that is none
+LONGEST_REASON = 300  # characters; what the registry said is quoted in it
 
 _FIELDS = (
     "url",
@@ -110,7 +110,7 @@ def endpoint_of(entry: Entry, mapping: Mapping[str, str] = FIELDS) -> Endpoint |
             capabilities=frozenset(_words(given["capabilities"])) if "capabilities" in given else None,
         )
     except ValueError as error:  # ConfigError too
-        return Rejected(id, printable(str(error)))
+        return Rejected(id, printable(str(error), LONGEST_REASON))
 
 
 def _shape_problem(entry: Entry) -> str | None:
@@ -146,8 +146,7 @@ def _number(given: Mapping[str, str], name: str, kind: Callable[[str], Any], def
         fits = False
     if not fits:
         whole = "an integer" if kind is int else "a number"
-        said = given[name] if len(given[name]) <= QUOTED else f"{given[name][:QUOTED]}..."
-        raise ValueError(f"its {name} {printable(said)!r} is not {whole} >= 0")
+        raise ValueError(f"its {name} {printable(given[name])!r} is not {whole} >= 0")
     return number
 
 

@@ -7,9 +7,9 @@ import unicodedata
 CONTROL = ("Cc", "Cs", "Zl", "Zp")  # control characters, lone surrogates, line separators
 
 
-def printable(text: object) -> str:
-    """`text` without control characters, and no more than 80 characters of it."""
+def printable(text: object, longest: int = 80) -> str:
+    """`text` without control characters, and no more than so many characters of it."""
     shown = "".join(
-        "?" if unicodedata.category(character) in CONTROL else character for character in str(text)[:80]
+        "?" if unicodedata.category(character) in CONTROL else character for character in str(text)[:longest]
     )
     return shown or "?"
