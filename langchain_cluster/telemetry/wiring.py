@@ -9,14 +9,15 @@ from __future__ import annotations
 import atexit
 import logging
 import os
-from collections.abc import Callable, Collection, Iterable
-from threading import RLock, Thread
+from collections.abc import Collection, Iterable
+from threading import RLock
 from typing import Any, cast
 
 from opentelemetry import metrics as otel_metrics
 from opentelemetry import trace
 
 from langchain_cluster.errors import ConfigError
+from langchain_cluster.telemetry.aside import Aside
 from langchain_cluster.telemetry.audit import AuditLog
 from langchain_cluster.telemetry.content import Content
 from langchain_cluster.telemetry.metrics import AGENTS, Metrics
@@ -49,6 +50,7 @@ class Telemetry:
         self.audit, self.outlets = audit, outlets
         self._lock = RLock()
         self._begun, self._deferred, self._users = False, deferred, 0
+        self._aside: Aside | None = None  # there while something is open that is to be sent and ended
 
     @property
     def metrics(self) -> Metrics | None:
@@ -77,7 +79,7 @@ class Telemetry:
             if meter is not None and self.metrics is not None:
                 self.metrics.use(meter)
             self.tracing.hear()
-            self._begun = True
+            self._begun, self._aside = True, Aside()
             atexit.register(self.shutdown)
         return self
 
@@ -102,8 +104,16 @@ class Telemetry:
 
     def flush(self, timeout: float = GRACE) -> bool:
         """Send what is left, at most `timeout` seconds; whether all was sent."""
-        outlets = self.outlets
-        sent = outlets is None or _within(lambda: outlets.flush(timeout), timeout)
+        outlets, kept = self.outlets, self._aside
+        sent = True
+        if outlets is not None and kept is not None:
+            try:
+                own = Aside()  # or the end would have to wait for what hangs here
+            except RuntimeError:  # it is the end
+                own = kept
+            sent = own.within(timeout, lambda: outlets.flush(timeout))
+            if own is not kept:
+                own.leave()
         return (self.audit is None or self.audit.flush(timeout)) and sent
 
     def shutdown(self, timeout: float = GRACE) -> bool:
@@ -121,7 +131,10 @@ class Telemetry:
                 self._begun = False
                 close = self.outlets.closing()
                 self.tracing.use(trace.NoOpTracerProvider())
-                ended = _within(close, timeout)
+                if self._aside is not None:
+                    ended = self._aside.within(timeout, close)
+                    self._aside.leave()
+                    self._aside = None
                 if self.metrics is not None:
                     self.metrics.use(otel_metrics.NoOpMeterProvider())
         if self.audit is not None:
@@ -200,19 +213,3 @@ def setup(
     if default:
         _current = telemetry
     return telemetry
-
-
-def _within(work: Callable[[], object], timeout: float) -> bool:
-    """Do it on a thread that is left behind when it takes too long; whether it was done."""
-    done: list[object] = []
-
-    def do() -> None:
-        try:
-            done.append(work())
-        except Exception as error:  # a reader that ran out of time raises
-            _LOG.info("not all of the telemetry could be sent: %s", type(error).__name__)
-
-    thread = Thread(target=do, name="langchain-cluster-telemetry", daemon=True)
-    thread.start()
-    thread.join(timeout)
-    return bool(done) and done[0] is not False
