@@ -98,6 +98,12 @@ def eventually(condition: Callable[[], bool], within: float = 10.0) -> bool:
     return held
 
 
+def at_rest(server: SimulatedServer) -> bool:
+    """Whether nobody is connected any more. An SDK's response may hang in a cycle until collected."""
+    gc.collect()
+    return server.wait_until(lambda: server.in_flight() == 0 and server.connections == 0, within=30.0)
+
+
 def nobody_is_blamed(llm: ClusteredLLM) -> None:
     cluster = llm.cluster
     assert cluster.in_flight == 0
@@ -184,7 +190,7 @@ def test_a_thousand_cancelled_calls_leave_nothing_behind(server: SimulatedServer
     assert stats["answered"] + stats["abandoned"] == stats["calls"]
     assert llm.cluster.close()
     assert eventually(lambda: threads() <= others)
-    assert server.wait_until(lambda: server.in_flight() == 0 and server.connections == 0, within=10.0)
+    assert at_rest(server)
     assert eventually(lambda: sockets() <= before)
 
 
@@ -300,7 +306,7 @@ def test_a_thousand_abandoned_async_streams_leave_nothing_behind(server: Simulat
     assert stats["abandoned"] > 300
     assert llm.cluster.close()
     assert eventually(lambda: threads() <= others)
-    assert server.wait_until(lambda: server.in_flight() == 0 and server.connections == 0, within=10.0)
+    assert at_rest(server)
     assert eventually(lambda: sockets() <= before)
 
 
@@ -358,7 +364,7 @@ def test_a_thousand_abandoned_sync_streams_leave_nothing_behind(server: Simulate
     # A worker that was reading when its consumer left ends with that read.
     assert eventually(lambda: threads() <= others)
     asyncio.run(close_clients(made))
-    assert server.wait_until(lambda: server.in_flight() == 0 and server.connections == 0, within=10.0)
+    assert at_rest(server)
     assert eventually(lambda: sockets() <= before)
 
 
