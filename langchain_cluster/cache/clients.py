@@ -79,6 +79,10 @@ class Clients:
         if address.kind == "cluster":
             node = need(f"{kind}.cluster", extra="redis", for_=_FOR).ClusterNode
             nodes = [node(host, port) for host, port in address.hosts]
+            if awaited:
+                # A slot that moved is found where it is said to be. By default every fifth one closes the
+                # connections on which other tasks wait.
+                options["reinitialize_steps"] = 0
             # Slots that nobody serves are misses; the other slots' entries are there.
             return redis.RedisCluster(startup_nodes=nodes, require_full_coverage=False, **options)
         if address.kind == "sentinel":
