@@ -17,7 +17,7 @@ from langchain_cluster.cache.asking import Ask, Asking
 from langchain_cluster.cache.backlog import Backlog
 from langchain_cluster.cache.coherence import Coherence
 from langchain_cluster.cache.lifetime import checked, sooner
-from langchain_cluster.cache.lines import listens
+from langchain_cluster.cache.listening import listens
 from langchain_cluster.cache.selection import as_it_can
 from langchain_cluster.plan.effects import Claimed, Found
 from langchain_cluster.ports import Claim

@@ -13,7 +13,7 @@ from typing import Any
 
 from langchain_cluster.cache.asking import Ask, Asking, arun, run
 from langchain_cluster.cache.division import Division
-from langchain_cluster.cache.lines import Lines, listens
+from langchain_cluster.cache.listening import Listening, listens
 from langchain_cluster.cache.selection import Invalidates, Selection, as_it_can
 from langchain_cluster.cache.stats import CacheStats
 from langchain_cluster.plan.effects import Claimed, Found
@@ -246,9 +246,9 @@ class ShardedCache(Invalidates):
         changed: Callable[[list[str] | None], None],
         ready: Callable[[], None],
         lost: Callable[[], None],
-    ) -> Lines:
+    ) -> Listening:
         """Be told of every key that changes in a store that tells, until `close`: see `RedisCache.listen`."""
-        return Lines([s for s in self.stores if listens(s)], changed=changed, ready=ready, lost=lost)
+        return Listening([s for s in self.stores if listens(s)], changed=changed, ready=ready, lost=lost)
 
     def peek(self, key: str) -> bytes | None:
         """As `get`, without counting where its store can do that; None too when it cannot be asked."""

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from langchain_cluster.cache import LayeredCache, MemoryCache, RedisCache, ShardedCache
-from langchain_cluster.cache.lines import Lines
+from langchain_cluster.cache.listening import Listening
 from langchain_cluster.testing import FakeClock
 from tests.services.valkey import INSTALL, Valkey, binary
 
@@ -265,7 +265,7 @@ def test_a_line_to_several_stores_is_lost_with_one_of_them() -> None:
         def close(self) -> None:
             told.append("closed")
 
-    lines = Lines(
+    lines = Listening(
         [Store(), Store()],
         changed=lambda keys: None,
         ready=lambda: told.append("ready"),

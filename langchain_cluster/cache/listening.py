@@ -12,7 +12,7 @@ def listens(store: Any) -> bool:
     return hasattr(store, "listen") and bool(getattr(store, "listens", True))
 
 
-class Lines:
+class Listening:
     """Listens to several stores: ready when all are listened to, lost when one is not any more.
 
     Args:
